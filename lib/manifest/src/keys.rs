@@ -1,0 +1,225 @@
+//! The keys of an image's command line: `port=8080 stack.ipv4=10.0.0.2/24`.
+//!
+//! ```
+//! use mirage_manifest::keys::{KeySpec, KeyType, Keys};
+//!
+//! const KEYS: &[KeySpec] = &[
+//!     KeySpec::new("port", KeyType::U16).or("80").doc("TCP port to serve on"),
+//!     KeySpec::new("name", KeyType::String).required(),
+//! ];
+//! let keys = Keys::parse(KEYS, ["name=printer"]).unwrap();
+//! assert_eq!(keys.get::<u16>("port"), Ok(80));
+//! assert_eq!(keys.get::<&str>("name"), Ok("printer"));
+//!
+//! let error = Keys::parse(KEYS, ["name=printer", "prot=81"]).unwrap_err();
+//! assert_eq!(error.to_string(), "unknown key `prot`; did you mean `port`?");
+//! ```
+
+mod error;
+mod nearest;
+mod types;
+mod value;
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+pub use error::KeyError;
+pub use types::{KeyType, UnknownType, WrongType};
+pub use value::FromKey;
+
+/// The runtime's own key, known to every image.
+pub const LOG: KeySpec<'static> = KeySpec::new("log", KeyType::String)
+    .or("info")
+    .doc("Least level that is logged: off, error, warn, info, debug or trace");
+
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What is known of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySpec<'a> {
+    /// How it is addressed: `port`, `stack.ipv4`.
+    pub name: &'a str,
+    /// What its value may be.
+    pub kind: KeyType,
+    /// Its value where the command line gives none.
+    pub default: Option<&'a str>,
+    /// The command line must give it, unless there is a default.
+    pub required: bool,
+    /// What it is for, in one line.
+    pub doc: &'a str,
+}
+
+impl<'a> KeySpec<'a> {
+    /// A key that may be left out.
+    pub const fn new(name: &'a str, kind: KeyType) -> Self {
+        Self {
+            name,
+            kind,
+            default: None,
+            required: false,
+            doc: "",
+        }
+    }
+
+    /// The same key with a default. Whether it is of the key's type is for
+    /// [`KeyType::check`] to say.
+    #[must_use]
+    pub const fn or(self, default: &'a str) -> Self {
+        Self {
+            default: Some(default),
+            ..self
+        }
+    }
+
+    /// The same key, required.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+
+    /// The same key with a line that says what it is for.
+    #[must_use]
+    pub const fn doc(self, doc: &'a str) -> Self {
+        Self { doc, ..self }
+    }
+
+    /// Whether `value` may be given for this key.
+    pub fn check(&self, value: &str) -> Result<(), KeyError> {
+        if self.name == LOG.name {
+            return if LOG_LEVELS.contains(&value) {
+                Ok(())
+            } else {
+                Err(KeyError::NotALevel {
+                    value: value.to_string(),
+                })
+            };
+        }
+        self.kind.check(value).map_err(|wrong| KeyError::WrongType {
+            key: self.name.to_string(),
+            value: value.to_string(),
+            wrong,
+        })
+    }
+}
+
+/// The keys of one start: each known one with its value, if it has one.
+#[derive(Debug, Clone)]
+pub struct Keys<'a> {
+    /// [`LOG`] last.
+    entries: Vec<Entry<'a>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<'a> {
+    spec: KeySpec<'a>,
+    given: Option<&'a str>,
+}
+
+impl<'a> Keys<'a> {
+    /// Reads `NAME=VALUE` words against the known keys and [`LOG`].
+    ///
+    /// Returns at once. The first word that is wrong, or a required key that is missing, is the
+    /// error.
+    pub fn parse(
+        known: &[KeySpec<'a>],
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, KeyError> {
+        let mut entries: Vec<Entry<'a>> = known
+            .iter()
+            .chain([&LOG])
+            .map(|&spec| Entry { spec, given: None })
+            .collect();
+        for word in words {
+            let (name, value) = word
+                .split_once('=')
+                .filter(|(name, _)| !name.is_empty())
+                .ok_or_else(|| KeyError::NotAKey {
+                    word: word.to_string(),
+                })?;
+            let Some(entry) = entries.iter_mut().find(|entry| entry.spec.name == name) else {
+                let names = entries.iter().map(|entry| entry.spec.name);
+                return Err(KeyError::Unknown {
+                    key: name.to_string(),
+                    nearest: nearest::nearest(name, names).map(ToString::to_string),
+                });
+            };
+            if entry.given.is_some() {
+                return Err(KeyError::Twice {
+                    key: name.to_string(),
+                });
+            }
+            entry.spec.check(value)?;
+            entry.given = Some(value);
+        }
+        for Entry { spec, given } in &entries {
+            if spec.required && spec.default.is_none() && given.is_none() {
+                return Err(KeyError::Missing {
+                    key: spec.name.to_string(),
+                    kind: spec.kind,
+                    doc: spec.doc.to_string(),
+                });
+            }
+        }
+        Ok(Self { entries })
+    }
+
+    /// The value of a key as its text: the one given, else the default, else none. Returns at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Undeclared`] when no such key is known.
+    pub fn text(&self, name: &str) -> Result<Option<&'a str>, KeyError> {
+        Ok(self.entry(name)?.text())
+    }
+
+    /// The value of a key. `Option<T>` for a key that may have none. Returns at once.
+    ///
+    /// # Errors
+    ///
+    /// That the code asks for what the key's declaration does not promise: no such key, a value
+    /// of another type, a value where there may be none.
+    pub fn get<T: FromKey<'a>>(&self, name: &str) -> Result<T, KeyError> {
+        let entry = self.entry(name)?;
+        let Some(text) = entry.text() else {
+            return T::absent().ok_or_else(|| KeyError::Optional {
+                key: name.to_string(),
+            });
+        };
+        if T::reads(entry.spec.kind) {
+            entry.spec.check(text)?;
+            if let Some(value) = T::from_key(text) {
+                return Ok(value);
+            }
+        }
+        Err(KeyError::OtherType {
+            key: name.to_string(),
+            kind: entry.spec.kind,
+            rust: core::any::type_name::<T>(),
+        })
+    }
+
+    /// The level that the key `log` asks for, in the words of the crate `log`.
+    pub fn log(&self) -> &'a str {
+        self.entries.last().and_then(Entry::text).unwrap_or("info")
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry<'a>, KeyError> {
+        let found = self.entries.iter().find(|entry| entry.spec.name == name);
+        found.ok_or_else(|| KeyError::Undeclared {
+            key: name.to_string(),
+        })
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn text(&self) -> Option<&'a str> {
+        self.given.or(self.spec.default)
+    }
+}
+
+#[cfg(test)]
+mod tests;
