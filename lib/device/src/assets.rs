@@ -32,12 +32,21 @@ pub struct Asset<'a> {
 impl<'a> Asset<'a> {
     /// A file with these bytes, of this media type, with this validator.
     pub const fn new(bytes: &'a [u8], media_type: &'a str, etag: &'a str) -> Self {
-        Self { bytes, encoded: None, media_type, etag, modified: None }
+        Self {
+            bytes,
+            encoded: None,
+            media_type,
+            etag,
+            modified: None,
+        }
     }
 
     /// The same file with a compressed variant.
     pub const fn with_encoded(self, encoding: Encoding, bytes: &'a [u8]) -> Self {
-        Self { encoded: Some((encoding, bytes)), ..self }
+        Self {
+            encoded: Some((encoding, bytes)),
+            ..self
+        }
     }
 }
 

@@ -52,13 +52,18 @@ pub struct BlockInfo {
 impl BlockInfo {
     /// A device of `size` bytes in sectors of `sector` bytes.
     pub const fn new(size: u64, sector: u32, writable: bool, discard_zeroes: bool) -> Self {
-        Self { size, sector, writable, discard_zeroes }
+        Self {
+            size,
+            sector,
+            writable,
+            discard_zeroes,
+        }
     }
 
     /// Checks that `len` bytes at `offset` are whole sectors inside the device.
     pub fn check(&self, offset: u64, len: u64) -> Result<(), BlockError> {
         let sector = u64::from(self.sector);
-        if offset % sector != 0 || len % sector != 0 {
+        if !offset.is_multiple_of(sector) || !len.is_multiple_of(sector) {
             return Err(BlockError::Misaligned);
         }
         match offset.checked_add(len) {

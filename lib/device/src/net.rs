@@ -52,12 +52,26 @@ pub struct NetInfo {
 impl NetInfo {
     /// A device without any offload.
     pub const fn plain(mac: [u8; 6], mtu: usize) -> Self {
-        Self { mac, mtu, checksum_offload: false, tso4: false, tso6: false, max_frame: mtu + 14 }
+        Self {
+            mac,
+            mtu,
+            checksum_offload: false,
+            tso4: false,
+            tso6: false,
+            max_frame: mtu + 14,
+        }
     }
 
     /// A device with checksum and segmentation offload both ways, frames of up to 64 KiB.
     pub const fn offloading(mac: [u8; 6], mtu: usize) -> Self {
-        Self { mac, mtu, checksum_offload: true, tso4: true, tso6: true, max_frame: 65_535 + 14 }
+        Self {
+            mac,
+            mtu,
+            checksum_offload: true,
+            tso4: true,
+            tso6: true,
+            max_frame: 65_535 + 14,
+        }
     }
 }
 
@@ -75,7 +89,10 @@ pub struct Received {
 impl Received {
     /// A frame of `len` bytes.
     pub const fn new(len: usize, checksum_valid: bool) -> Self {
-        Self { len, checksum_valid }
+        Self {
+            len,
+            checksum_valid,
+        }
     }
 }
 

@@ -93,8 +93,11 @@ pub trait Platform: 'static {
     fn net_info(&self, device: DeviceId) -> NetInfo;
 
     /// As [`Net::receive`](crate::Net::receive).
-    fn net_receive(&self, device: DeviceId, buffer: &mut [u8])
-    -> Result<Option<Received>, NetError>;
+    fn net_receive(
+        &self,
+        device: DeviceId,
+        buffer: &mut [u8],
+    ) -> Result<Option<Received>, NetError>;
 
     /// As [`Net::send`](crate::Net::send).
     fn net_send(&self, device: DeviceId, frame: &[u8], transmit: Transmit) -> Result<(), NetError>;

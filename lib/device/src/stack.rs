@@ -103,7 +103,11 @@ impl core::str::FromStr for Cidr {
         let address: IpAddr = address.parse().map_err(|_| StackError::InvalidAddress)?;
         let prefix: u8 = prefix.parse().map_err(|_| StackError::InvalidAddress)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        if prefix > most { Err(StackError::InvalidAddress) } else { Ok(Self { address, prefix }) }
+        if prefix > most {
+            Err(StackError::InvalidAddress)
+        } else {
+            Ok(Self { address, prefix })
+        }
     }
 }
 
@@ -191,8 +195,20 @@ mod tests {
         for text in ["10.0.0.2/24", "fd00::2/64", "0.0.0.0/0", "::1/128"] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
         }
-        for text in ["10.0.0.2", "10.0.0.2/33", "::1/129", "10.0.0/8", "/", "a/1", "1.2.3.4/-1"] {
-            assert_eq!(text.parse::<Cidr>(), Err(StackError::InvalidAddress), "{text}");
+        for text in [
+            "10.0.0.2",
+            "10.0.0.2/33",
+            "::1/129",
+            "10.0.0/8",
+            "/",
+            "a/1",
+            "1.2.3.4/-1",
+        ] {
+            assert_eq!(
+                text.parse::<Cidr>(),
+                Err(StackError::InvalidAddress),
+                "{text}"
+            );
         }
     }
 }

@@ -1,0 +1,403 @@
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::fmt::Display;
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+
+use mirage_device::{Instant, Platform};
+use spin::Mutex;
+
+use crate::readiness::Readiness;
+use crate::wheel::Wheel;
+use crate::{Failure, Outcome};
+
+/// After so many polls in a row the devices are asked even though tasks are still ready, so that
+/// a busy task cannot shut the network out.
+const POLLS_BETWEEN_DEVICES: usize = 256;
+
+/// The number of the future that [`Runtime::block_on`] runs itself.
+const MAIN: usize = usize::MAX;
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A handle on a platform and the tasks that run on it. A clone is another handle on the same.
+///
+/// ```
+/// # use mirage_device::{Instant, Platform};
+/// # fn run(platform: impl Platform) {
+/// use mirage_runtime::{Console, Runtime};
+/// use mirage_device::Console as _;
+///
+/// let runtime = Runtime::new(platform);
+/// runtime.block_on(async { Console::new(runtime.clone()).write(b"hello\n") });
+/// # }
+/// ```
+pub struct Runtime<P>(pub(crate) Rc<Inner<P>>);
+
+impl<P> Clone for Runtime<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+pub(crate) struct Inner<P> {
+    pub(crate) platform: P,
+    pub(crate) timers: RefCell<Wheel>,
+    pub(crate) readiness: RefCell<Readiness>,
+    tasks: RefCell<Tasks>,
+    queue: Arc<Queue>,
+    running: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+}
+
+enum Slot {
+    Free,
+    /// `None` while the future is being polled.
+    Live(Arc<Handle>, Option<BoxFuture>),
+    /// Cancelled while it was being polled.
+    Cancelled,
+}
+
+/// The tasks that are ready, in the order in which they were woken. A waker may be used from
+/// another thread (a program on the host has some), hence the lock; an image never contends it.
+#[derive(Default)]
+struct Queue(Mutex<VecDeque<Arc<Handle>>>);
+
+struct Handle {
+    task: usize,
+    queued: AtomicBool,
+    queue: Arc<Queue>,
+}
+
+impl Wake for Handle {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            let queue = self.queue.clone();
+            queue.0.lock().push_back(self);
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.queue.0.lock().push_back(self.clone());
+        }
+    }
+}
+
+impl<P: Platform> Runtime<P> {
+    /// Takes a platform into service. Returns at once.
+    pub fn new(platform: P) -> Self {
+        let now = platform.now();
+        Self(Rc::new(Inner {
+            platform,
+            timers: RefCell::new(Wheel::new(now)),
+            readiness: RefCell::default(),
+            tasks: RefCell::default(),
+            queue: Arc::default(),
+            running: Cell::new(false),
+        }))
+    }
+
+    /// The platform below.
+    pub fn platform(&self) -> &P {
+        &self.0.platform
+    }
+
+    /// Runs `future`, and every task started meanwhile, until `future` is done. Tasks that are
+    /// not done by then stay, and go on with the next call.
+    ///
+    /// # Panics
+    /// When called inside itself.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            !self.0.running.replace(true),
+            "block_on was called inside block_on"
+        );
+        let main = Arc::new(Handle {
+            task: MAIN,
+            queued: AtomicBool::new(false),
+            queue: self.0.queue.clone(),
+        });
+        main.wake_by_ref();
+        let waker = Waker::from(main);
+        let mut future = pin!(future);
+        let mut polls = 0;
+        let output = loop {
+            let next = self.0.queue.0.lock().pop_front();
+            let Some(handle) = next else {
+                polls = 0;
+                let deadline = self.0.timers.borrow().next();
+                self.devices_and_timers(deadline);
+                continue;
+            };
+            // Cleared before the poll: a wake during the poll queues the task again.
+            handle.queued.store(false, Ordering::Release);
+            if handle.task != MAIN {
+                self.0.poll_task(handle);
+            } else if let Poll::Ready(output) =
+                future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                break output;
+            }
+            polls += 1;
+            if polls >= POLLS_BETWEEN_DEVICES {
+                polls = 0;
+                self.devices_and_timers(Some(Instant::ZERO));
+            }
+        };
+        self.0.running.set(false);
+        output
+    }
+
+    fn devices_and_timers(&self, deadline: Option<Instant>) {
+        let ready = self.0.platform.wait(deadline);
+        self.0.readiness.borrow_mut().report(ready, Waker::wake);
+        if deadline.is_some() {
+            let now = self.0.platform.now();
+            self.0.timers.borrow_mut().advance(now, Waker::wake);
+        }
+    }
+
+    /// Names the device that could not be made, when it could not.
+    pub fn check<T, E: Display>(
+        &self,
+        device: &'static str,
+        result: Result<T, E>,
+    ) -> Result<T, Failure> {
+        result.map_err(|error| Failure::new(device, &error))
+    }
+
+    /// Turns what the application's main function gave back, `()` or a `Result`, into the
+    /// unikernel's own end.
+    pub fn finish(&self, outcome: impl Outcome) -> Result<(), Failure> {
+        outcome.into_result()
+    }
+}
+
+impl<P> Inner<P> {
+    /// Takes a future in as a task that is ready, and returns its number.
+    pub(crate) fn start(&self, future: BoxFuture) -> usize {
+        let mut tasks = self.tasks.borrow_mut();
+        let task = tasks.free.pop().unwrap_or(tasks.slots.len());
+        let handle = Arc::new(Handle {
+            task,
+            queued: AtomicBool::new(false),
+            queue: self.queue.clone(),
+        });
+        let slot = Slot::Live(handle.clone(), Some(future));
+        match tasks.slots.get_mut(task) {
+            Some(place) => *place = slot,
+            None => tasks.slots.push(slot),
+        }
+        handle.wake();
+        task
+    }
+
+    /// Drops the task's future: now, or at the end of its present poll.
+    pub(crate) fn cancel(&self, task: usize) {
+        let mut tasks = self.tasks.borrow_mut();
+        let slot = core::mem::replace(&mut tasks.slots[task], Slot::Cancelled);
+        if !matches!(slot, Slot::Live(_, None)) {
+            tasks.slots[task] = Slot::Free;
+            tasks.free.push(task);
+        }
+        // Dropping a future may start and cancel tasks: let go of the table first.
+        drop(tasks);
+        drop(slot);
+    }
+
+    fn poll_task(&self, handle: Arc<Handle>) {
+        let task = handle.task;
+        let future = match self.tasks.borrow_mut().slots.get_mut(task) {
+            // A waker may outlive its task; the slot may then hold a newer one.
+            Some(Slot::Live(owner, future)) if Arc::ptr_eq(owner, &handle) => future.take(),
+            _ => None,
+        };
+        let Some(mut future) = future else { return };
+        let waker = Waker::from(handle);
+        let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
+        let finished = {
+            let mut tasks = self.tasks.borrow_mut();
+            match &mut tasks.slots[task] {
+                Slot::Live(_, place) if poll.is_pending() => {
+                    *place = Some(future);
+                    None
+                }
+                _ => {
+                    tasks.slots[task] = Slot::Free;
+                    tasks.free.push(task);
+                    Some(future)
+                }
+            }
+        };
+        drop(finished);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Simple;
+    use crate::{Spawner, Timer};
+    use core::time::Duration;
+    use mirage_device::{Sleep, Spawn, Task};
+
+    #[test]
+    fn tasks_run_in_the_order_in_which_they_were_started() {
+        let runtime = Runtime::new(Simple::default());
+        let spawn = Spawner::new(runtime.clone());
+        let order = Rc::new(RefCell::new(Vec::new()));
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..5)
+                .map(|n| {
+                    let order = order.clone();
+                    spawn.spawn(async move { order.borrow_mut().push(n) })
+                })
+                .collect();
+            assert!(
+                order.borrow().is_empty(),
+                "a task runs only when its starter waits"
+            );
+            for task in tasks {
+                task.await;
+            }
+        });
+        assert_eq!(*order.borrow(), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn ten_thousand_sleepers_wake_in_the_order_of_their_deadlines() {
+        let runtime = Runtime::new(Simple::default());
+        let (spawn, timer) = (Spawner::new(runtime.clone()), Timer::new(runtime.clone()));
+        let woken = Rc::new(RefCell::new(Vec::new()));
+        runtime.block_on(async {
+            for n in 0..10_000_u64 {
+                let deadline = Instant::from_nanos((1_000 + n * 7919 % 10_007) * 1_000_000);
+                let (woken, sleep) = (woken.clone(), timer.sleep_until(deadline));
+                spawn
+                    .spawn(async move {
+                        sleep.await;
+                        woken.borrow_mut().push(deadline);
+                    })
+                    .detach();
+            }
+            timer.sleep(Duration::from_secs(12)).await;
+        });
+        assert_eq!(woken.borrow().len(), 10_000);
+        assert!(woken.borrow().is_sorted());
+    }
+
+    #[test]
+    fn dropping_a_handle_drops_the_future_and_frees_its_place() {
+        let runtime = Runtime::new(Simple::default());
+        let spawn = Spawner::new(runtime.clone());
+        let held = Rc::new(());
+        runtime.block_on(async {
+            for _ in 0..100 {
+                let inside = held.clone();
+                let task = spawn.spawn(async move {
+                    let _inside = inside;
+                    core::future::pending::<()>().await;
+                });
+                crate::testing::yield_now().await;
+                assert_eq!(Rc::strong_count(&held), 2);
+                drop(task);
+                assert_eq!(Rc::strong_count(&held), 1);
+            }
+        });
+        assert_eq!(runtime.0.tasks.borrow().slots.len(), 1);
+    }
+
+    #[test]
+    fn a_task_may_drop_its_own_handle() {
+        let runtime = Runtime::new(Simple::default());
+        let spawn = Spawner::new(runtime.clone());
+        let (place, held) = (Rc::new(RefCell::new(None)), Rc::new(()));
+        runtime.block_on(async {
+            let (inner, inside) = (place.clone(), held.clone());
+            let task = spawn.spawn(async move {
+                let _inside = inside;
+                drop(inner.take());
+                core::future::pending::<()>().await;
+            });
+            *place.borrow_mut() = Some(task);
+            crate::testing::yield_now().await;
+            crate::testing::yield_now().await;
+            assert_eq!(Rc::strong_count(&held), 1);
+        });
+    }
+
+    #[test]
+    fn a_waker_that_outlives_its_task_wakes_nobody() {
+        let runtime = Runtime::new(Simple::default());
+        let spawn = Spawner::new(runtime.clone());
+        let kept = Rc::new(RefCell::new(None));
+        let polls = Rc::new(Cell::new(0));
+        runtime.block_on(async {
+            let place = kept.clone();
+            spawn
+                .spawn(core::future::poll_fn(move |cx| {
+                    *place.borrow_mut() = Some(cx.waker().clone());
+                    Poll::Ready(())
+                }))
+                .await;
+            let count = polls.clone();
+            let successor = spawn.spawn(core::future::poll_fn(move |_| {
+                count.set(count.get() + 1);
+                Poll::<()>::Pending
+            }));
+            crate::testing::yield_now().await;
+            kept.take().unwrap().wake();
+            crate::testing::yield_now().await;
+            crate::testing::yield_now().await;
+            assert_eq!(polls.get(), 1);
+            drop(successor);
+        });
+    }
+
+    #[test]
+    fn a_timeout_drops_what_took_too_long() {
+        let runtime = Runtime::new(Simple::default());
+        let timer = Timer::new(runtime.clone());
+        let held = Rc::new(());
+        runtime.block_on(async {
+            let inside = held.clone();
+            let slow = async move {
+                let _inside = inside;
+                core::future::pending::<()>().await
+            };
+            assert_eq!(timer.timeout(Duration::from_secs(5), slow).await, None);
+            assert_eq!(Rc::strong_count(&held), 1);
+            assert_eq!(
+                timer.timeout(Duration::from_secs(5), async { 7 }).await,
+                Some(7)
+            );
+        });
+    }
+
+    #[test]
+    fn a_busy_task_does_not_stop_the_clock() {
+        let runtime = Runtime::new(Simple::default());
+        let (spawn, timer) = (Spawner::new(runtime.clone()), Timer::new(runtime.clone()));
+        runtime.block_on(async {
+            let busy = spawn.spawn(async {
+                loop {
+                    crate::testing::yield_now().await;
+                }
+            });
+            timer.sleep(Duration::from_micros(50)).await;
+            drop(busy);
+        });
+    }
+}
