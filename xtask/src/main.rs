@@ -1,2 +1,64 @@
-//! Soon.
-fn main() {}
+//! Tests and benchmarks of the whole system, against its real peers: `cargo xtask --help`.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod http;
+mod net;
+mod plot;
+mod process;
+mod product;
+mod raw;
+mod report;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests and benchmarks of the whole system, against its real peers.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Examples:
+  cargo xtask test                      everything that this machine can run
+  cargo xtask test Chromium             the tests with this word in their name
+  cargo xtask test --require-all        a test that cannot run is a failure
+  cargo xtask bench process --quick     the table in about two minutes
+  cargo xtask bench process --only http --runs 9 --json http.json"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs the tests; the last line is `N passed, N failed, N skipped`
+    Test(test::Arguments),
+    /// Measures against peers in the same run
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// An image as a sandboxed process
+    Process(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(Bench::Process(arguments)) => bench::run(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What is tested and measured: the tool, the tender, and images made with the tool.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The programs, built from this workspace in release mode.
+pub struct Product {
+    /// The root of the workspace.
+    pub root: PathBuf,
+    /// The tool.
+    pub mirage: PathBuf,
+}
+
+impl Product {
+    /// Builds the tool, with Cargo's progress shown.
+    pub fn build() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("no workspace")?;
+        Ok(Self {
+            root: root.into(),
+            mirage: executable(root, "mirage", "mirage")?,
+        })
+    }
+
+    /// Builds the tender alone; the tool carries its own copy.
+    pub fn tender(&self) -> Result<PathBuf> {
+        executable(&self.root, "mirage-tender-process", "mirage-tender-process")
+    }
+
+    /// The target folder that Cargo uses here.
+    pub fn target(&self) -> Result<PathBuf> {
+        // TARGET/release/mirage
+        let target = self.mirage.ancestors().nth(2);
+        target
+            .map(PathBuf::from)
+            .context("the tool lies outside a target folder")
+    }
+
+    /// A command of the tool, run in the workspace.
+    pub fn mirage(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.mirage);
+        command.args(words).current_dir(&self.root);
+        command
+    }
+
+    /// Builds the application at `path` with the tool; `keys` are build-time keys, `KEY=VALUE`.
+    pub fn image(&self, path: &str, keys: &[String]) -> Result<PathBuf> {
+        let mut command = self.mirage(&["build", path, "--json"]);
+        for key in keys {
+            command.args(["--set", key]);
+        }
+        let output = command
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start mirage")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            bail!(
+                "`mirage build {path}` failed with {}:\n{text}",
+                output.status
+            );
+        }
+        let image = text.lines().rev().find_map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(PathBuf::from(value.get("image")?.as_str()?))
+        });
+        image.with_context(|| format!("`mirage build {path} --json` names no image:\n{text}"))
+    }
+}
+
+/// Builds a binary in release mode and asks Cargo where it lies.
+fn executable(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            package,
+            "--bin",
+            name,
+        ])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("cannot build {package}");
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let path = text.lines().find_map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        let ours = value["target"]["name"] == name;
+        ours.then(|| value["executable"].as_str().map(PathBuf::from))
+            .flatten()
+    });
+    path.with_context(|| format!("cargo does not say where {name} lies"))
+}
