@@ -65,10 +65,10 @@ pub trait Clock: Clone + 'static {
 pub trait Sleep: Clock {
     /// Waits until the clock shows `deadline` or later; never returns early. A deadline in the
     /// past completes at the first poll. Cancel-safe: dropping the future ends the wait.
-    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + 'static;
+    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + use<Self> + 'static;
 
     /// Waits for at least `duration`, counted from this call. Cancel-safe.
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<Self> + 'static {
         self.sleep_until(self.now() + duration)
     }
 

@@ -29,7 +29,7 @@ impl<P: Platform> Clock for Timer<P> {
 }
 
 impl<P: Platform> Sleep for Timer<P> {
-    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + 'static {
+    fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + use<P> + 'static {
         Alarm {
             runtime: self.0.clone(),
             deadline,

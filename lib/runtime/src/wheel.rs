@@ -3,7 +3,7 @@
 //!
 //! Level 0 has one slot a tick; each slot of a level spans all slots of the level below. A timer
 //! stands in the level where its deadline first differs from the present, and moves down as the
-//! present comes nearer.
+//! present comes nearer. Ticks only sort the timers: each fires at its exact deadline.
 
 use alloc::vec::Vec;
 use core::task::Waker;
@@ -32,7 +32,7 @@ enum State {
 }
 
 struct Entry {
-    tick: u64,
+    deadline: u64,
     waker: Option<Waker>,
     state: State,
     previous: u32,
@@ -40,11 +40,13 @@ struct Entry {
 }
 
 pub(crate) struct Wheel {
-    /// Ticks that have been worked through: no armed timer is at or before this one.
+    /// The present tick: no armed timer's tick is before this one, unless it was armed late.
     elapsed: u64,
     entries: Vec<Entry>,
     free: u32,
     heads: [u32; LEVELS * SLOTS],
+    /// For each slot, a time no later than its first deadline: exact until a timer is stopped.
+    earliest: [u64; LEVELS * SLOTS],
     /// For each level, a bit for every slot that is not empty.
     occupied: [u64; LEVELS],
 }
@@ -56,15 +58,15 @@ impl Wheel {
             entries: Vec::new(),
             free: NONE,
             heads: [NONE; LEVELS * SLOTS],
+            earliest: [u64::MAX; LEVELS * SLOTS],
             occupied: [0; LEVELS],
         }
     }
 
-    /// Arms a timer that wakes `waker` at `deadline`, rounded up to a whole tick.
+    /// Arms a timer that wakes `waker` at `deadline`.
     pub(crate) fn start(&mut self, deadline: Instant, waker: Waker) -> Key {
-        let tick = deadline.as_nanos().div_ceil(1 << TICK_BITS);
         let entry = Entry {
-            tick,
+            deadline: deadline.as_nanos(),
             waker: Some(waker),
             state: State::Free,
             previous: NONE,
@@ -108,75 +110,73 @@ impl Wheel {
         self.free = key.0;
     }
 
-    /// When [`Wheel::advance`] must be called next; it may then find nothing to fire.
+    /// When [`Wheel::advance`] must be called next. After a timer was stopped it may then find
+    /// nothing to fire.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let (_, _, tick) = self.first()?;
-        let nanos = u128::from(tick) << TICK_BITS;
-        Some(Instant::from_nanos(
-            u64::try_from(nanos).unwrap_or(u64::MAX),
-        ))
+        let (place, _) = self.first()?;
+        Some(Instant::from_nanos(self.earliest[place]))
     }
 
     /// Fires every timer due at `now` and hands its waker to `wake`.
     pub(crate) fn advance(&mut self, now: Instant, mut wake: impl FnMut(Waker)) {
-        let now = now.as_nanos() >> TICK_BITS;
-        while let Some((level, slot, tick)) = self.first() {
-            if tick > now {
+        let now = now.as_nanos();
+        while let Some((place, tick)) = self.first() {
+            if tick > now >> TICK_BITS {
                 break;
             }
             self.elapsed = self.elapsed.max(tick);
-            let place = level * SLOTS + slot;
-            let mut index = core::mem::replace(&mut self.heads[place], NONE);
-            self.occupied[level] &= !(1 << slot);
+            let mut index = self.clear(place);
+            let mut kept = false;
             while index != NONE {
                 let entry = &mut self.entries[index as usize];
                 let next = entry.next;
-                if entry.tick <= self.elapsed {
+                if entry.deadline <= now {
                     entry.state = State::Fired;
                     if let Some(waker) = entry.waker.take() {
                         wake(waker);
                     }
                 } else {
-                    self.link(index);
+                    // It moves to a lower level, or stays for later in the present tick.
+                    kept |= self.link(index) == place;
                 }
                 index = next;
             }
-        }
-        self.elapsed = self.elapsed.max(now);
-    }
-
-    /// The first slot that is not empty: its level, number, and the tick at which it begins.
-    fn first(&self) -> Option<(usize, usize, u64)> {
-        // A lower level's slots all come before a higher level's next slot.
-        for level in 0..LEVELS {
-            if self.occupied[level] == 0 {
-                continue;
+            if kept {
+                break;
             }
-            let shift = SLOT_BITS * level as u32;
-            let position = (self.elapsed >> shift) & (SLOTS as u64 - 1);
-            let ahead = self.occupied[level] & (u64::MAX << position);
-            debug_assert_ne!(ahead, 0, "a timer was left behind");
-            let slot = ahead.trailing_zeros() as usize;
-            let span = shift + SLOT_BITS;
-            let base = if span >= 64 {
-                0
-            } else {
-                self.elapsed >> span << span
-            };
-            return Some((level, slot, base | (slot as u64) << shift));
         }
-        None
+        self.elapsed = self.elapsed.max(now >> TICK_BITS);
     }
 
-    fn link(&mut self, index: u32) {
+    /// Empties a slot and returns the first entry of the list that was there.
+    fn clear(&mut self, place: usize) -> u32 {
+        self.occupied[place / SLOTS] &= !(1 << (place % SLOTS));
+        self.earliest[place] = u64::MAX;
+        core::mem::replace(&mut self.heads[place], NONE)
+    }
+
+    /// The first slot that is not empty, and the tick at which it begins.
+    fn first(&self) -> Option<(usize, u64)> {
+        // A lower level's slots all come before a higher level's next slot.
+        let level = self.occupied.iter().position(|slots| *slots != 0)?;
+        let shift = SLOT_BITS * level as u32;
+        let slot = self.occupied[level].trailing_zeros() as usize;
+        // The bits above this level are those of the present; the top level has none above.
+        let above = self.elapsed.checked_shr(shift + SLOT_BITS).unwrap_or(0);
+        let base = above.checked_shl(shift + SLOT_BITS).unwrap_or(0);
+        Some((level * SLOTS + slot, base | (slot as u64) << shift))
+    }
+
+    /// Puts an entry into the slot where it belongs, and returns that slot.
+    fn link(&mut self, index: u32) -> usize {
+        let deadline = self.entries[index as usize].deadline;
         // A deadline that has passed stands in the present slot and fires with the next advance.
-        let tick = self.entries[index as usize].tick.max(self.elapsed);
+        let tick = (deadline >> TICK_BITS).max(self.elapsed);
         let differing = tick ^ self.elapsed;
         let level = (63 - (differing | (SLOTS as u64 - 1)).leading_zeros()) / SLOT_BITS;
         let slot = (tick >> (SLOT_BITS * level)) as usize & (SLOTS - 1);
-        let level = level as usize;
-        let place = level * SLOTS + slot;
-        let head = self.heads[place];
+        let place = level as usize * SLOTS + slot;
+        let head = core::mem::replace(&mut self.heads[place], index);
         if head != NONE {
             self.entries[head as usize].previous = index;
         }
@@ -184,8 +184,9 @@ impl Wheel {
         entry.state = State::Armed { slot: place as u16 };
         entry.previous = NONE;
         entry.next = head;
-        self.heads[place] = index;
-        self.occupied[level] |= 1 << slot;
+        self.occupied[place / SLOTS] |= 1 << slot;
+        self.earliest[place] = self.earliest[place].min(deadline);
+        place
     }
 
     fn unlink(&mut self, index: u32, place: u16) {
@@ -198,11 +199,10 @@ impl Wheel {
         }
         if previous != NONE {
             self.entries[previous as usize].next = next;
-        } else {
+        } else if next != NONE {
             self.heads[place as usize] = next;
-            if next == NONE {
-                self.occupied[place as usize / SLOTS] &= !(1 << (place as usize % SLOTS));
-            }
+        } else {
+            self.clear(place as usize);
         }
     }
 }
@@ -235,12 +235,8 @@ mod tests {
         let key = wheel.start(deadline, waker);
         wheel.advance(Instant::from_nanos(9_999_999), Waker::wake);
         assert!(!wheel.fired(&key));
-        let next = wheel.next().unwrap();
-        assert!(next <= deadline + core::time::Duration::from_nanos(1 << TICK_BITS));
-        wheel.advance(
-            deadline + core::time::Duration::from_nanos(1 << TICK_BITS),
-            Waker::wake,
-        );
+        assert_eq!(wheel.next(), Some(deadline));
+        wheel.advance(deadline, Waker::wake);
         assert!(wheel.fired(&key));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         wheel.stop(key);
@@ -277,14 +273,14 @@ mod tests {
                 now += step;
                 wheel.advance(Instant::from_nanos(now), Waker::wake);
                 for (deadline, key, count) in &model {
-                    let due = deadline.div_ceil(1 << TICK_BITS) <= now >> TICK_BITS;
+                    let due = *deadline <= now;
                     prop_assert_eq!(wheel.fired(key), due);
                     prop_assert_eq!(count.0.load(Ordering::Relaxed), usize::from(due));
                 }
                 // The next wake-up is never later than the first deadline.
                 let first = model.iter().filter(|(_, k, _)| !wheel.fired(k)).map(|(d, ..)| *d).min();
                 match (wheel.next(), first) {
-                    (Some(next), Some(first)) => prop_assert!(next.as_nanos() <= first + (1 << TICK_BITS)),
+                    (Some(next), Some(first)) => prop_assert!(next.as_nanos() <= first),
                     (next, first) => prop_assert_eq!(next.is_some(), first.is_some()),
                 }
             }

@@ -1,5 +1,5 @@
-//! For tests of applications and libraries: an executor whose clock jumps to the next deadline
-//! when nothing else is left to do, and a TCP/IP stack that lives in memory.
+//! For tests of applications and libraries: a runtime whose clock jumps to the next
+//! deadline when nothing else is left to do, and a TCP/IP stack that lives in memory.
 //!
 //! A test that waits for an hour of simulated time takes microseconds and gives the same answer
 //! every time; one in which everybody waits for nothing panics at once instead of hanging.
@@ -25,5 +25,5 @@ mod simulation;
 mod stack;
 
 pub use flow::{MemoryFlow, MemoryReader, MemoryWriter, pair};
-pub use simulation::{Alarm, Handle, Simulation};
+pub use simulation::{Simulation, World};
 pub use stack::{MemoryListener, MemoryStack, MemoryUdp, Network};
