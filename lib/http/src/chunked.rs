@@ -1,0 +1,252 @@
+//! The chunked transfer coding (RFC 9112 §7.1).
+
+use crate::fields::{is_token_byte, is_value_byte};
+
+/// Takes the chunked coding off. A byte that the grammar does not allow ends the connection:
+/// lenient readings of a chunk's size are what request smuggling lives on.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoder {
+    state: State,
+    /// Bytes of extensions and trailer that may still come: they carry nothing for us, and an
+    /// endless supply of them would keep us busy for nothing.
+    overhead: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the size; so many digits were read.
+    Size {
+        digits: u8,
+        size: u64,
+    },
+    /// After size or extension, in whitespace that only `;` may follow.
+    Space {
+        size: u64,
+    },
+    ExtensionStart {
+        size: u64,
+    },
+    ExtensionName {
+        size: u64,
+    },
+    NameSpace {
+        size: u64,
+    },
+    ValueStart {
+        size: u64,
+    },
+    ValueToken {
+        size: u64,
+    },
+    Quoted {
+        size: u64,
+    },
+    Escaped {
+        size: u64,
+    },
+    ValueEnd {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCr,
+    DataLf,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    FinalLf,
+    Done,
+}
+
+impl Decoder {
+    /// A decoder that allows `overhead` bytes of extensions and trailer in all.
+    pub const fn new(overhead: usize) -> Self {
+        Self {
+            state: State::Size { digits: 0, size: 0 },
+            overhead,
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Bytes of the current chunk that are still to come.
+    pub const fn left(&self) -> u64 {
+        match self.state {
+            State::Data { left } => left,
+            _ => 0,
+        }
+    }
+
+    /// Accounts for bytes of the current chunk that were taken elsewhere, at most
+    /// [`Decoder::left`].
+    pub fn skip(&mut self, count: u64) {
+        if let State::Data { left } = &mut self.state {
+            *left = left.saturating_sub(count);
+            if *left == 0 {
+                self.state = State::DataCr;
+            }
+        }
+    }
+
+    /// Decodes from `input` to `output`: how many bytes were consumed and produced. Stops at the
+    /// end of either or of the content; the rest of `input` then belongs to the next message.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(usize, usize), &'static str> {
+        let (mut consumed, mut produced) = (0, 0);
+        while !self.is_done() {
+            let rest = input.get(consumed..).unwrap_or_default();
+            if let State::Data { left } = self.state {
+                let room = output.get_mut(produced..).unwrap_or_default();
+                let count = rest
+                    .len()
+                    .min(room.len())
+                    .min(usize::try_from(left).unwrap_or(usize::MAX));
+                if count == 0 {
+                    break;
+                }
+                if let (Some(to), Some(from)) = (room.get_mut(..count), rest.get(..count)) {
+                    to.copy_from_slice(from);
+                }
+                consumed += count;
+                produced += count;
+                self.skip(count as u64);
+                continue;
+            }
+            let Some(&byte) = rest.first() else { break };
+            self.state = self.step(byte)?;
+            consumed += 1;
+        }
+        Ok((consumed, produced))
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, &'static str> {
+        const SIZE: &str = "a chunk's size is not valid";
+        const EXTENSION: &str = "a chunk extension is not valid";
+        const TRAILER: &str = "the trailer is not valid";
+        const NO_CRLF: &str = "a chunk does not end in CRLF";
+        use State::{
+            Data, DataCr, DataLf, Done, Escaped, ExtensionName, ExtensionStart, FinalLf, NameSpace,
+            Quoted, Size, SizeLf, Space, TrailerLf, TrailerName, TrailerStart, TrailerValue,
+            ValueEnd, ValueStart, ValueToken,
+        };
+        if !matches!(
+            self.state,
+            Size { .. } | SizeLf { .. } | DataCr | DataLf | FinalLf
+        ) {
+            self.overhead = self
+                .overhead
+                .checked_sub(1)
+                .ok_or("extensions and trailer are too long")?;
+        }
+        let state = match (self.state, byte) {
+            (Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
+                let digit = (byte as char).to_digit(16).map_or(0, u64::from);
+                let size = size
+                    .checked_mul(16)
+                    .and_then(|size| size.checked_add(digit));
+                let (digits, size) = (digits + 1, size.ok_or(SIZE)?);
+                if digits > 16 {
+                    return Err(SIZE);
+                }
+                Size { digits, size }
+            }
+            (Size { digits: 0, .. }, _) => return Err(SIZE),
+            (Size { size, .. }, b'\r') => SizeLf { size },
+            (Size { size, .. }, b' ' | b'\t') => Space { size },
+            (Size { size, .. }, b';') => ExtensionStart { size },
+            (Size { .. }, _) => return Err(SIZE),
+            (SizeLf { size: 0 }, b'\n') => TrailerStart,
+            (SizeLf { size }, b'\n') => Data { left: size },
+            (SizeLf { .. }, _) => return Err(SIZE),
+
+            (Space { size }, b' ' | b'\t') => Space { size },
+            (Space { size }, b';') => ExtensionStart { size },
+            (ExtensionStart { size }, b' ' | b'\t') => ExtensionStart { size },
+            (ExtensionStart { size }, _) if is_token_byte(byte) => ExtensionName { size },
+            (ExtensionName { size }, _) if is_token_byte(byte) => ExtensionName { size },
+            (ExtensionName { size } | NameSpace { size }, b' ' | b'\t') => NameSpace { size },
+            (ExtensionName { size } | NameSpace { size }, b'=') => ValueStart { size },
+            (ExtensionName { size } | NameSpace { size }, b';') => ExtensionStart { size },
+            (ExtensionName { size }, b'\r') => SizeLf { size },
+            (ValueStart { size }, b' ' | b'\t') => ValueStart { size },
+            (ValueStart { size }, b'"') => Quoted { size },
+            (ValueStart { size } | ValueToken { size }, _) if is_token_byte(byte) => {
+                ValueToken { size }
+            }
+            (Quoted { size }, b'"') => ValueEnd { size },
+            (Quoted { size }, b'\\') => Escaped { size },
+            (Quoted { size } | Escaped { size }, _) if is_value_byte(byte) => Quoted { size },
+            (ValueToken { size } | ValueEnd { size }, b';') => ExtensionStart { size },
+            (ValueToken { size } | ValueEnd { size }, b'\r') => SizeLf { size },
+            (ValueToken { size } | ValueEnd { size }, b' ' | b'\t') => Space { size },
+            (
+                Space { .. }
+                | ExtensionStart { .. }
+                | ExtensionName { .. }
+                | NameSpace { .. }
+                | ValueStart { .. }
+                | ValueToken { .. }
+                | Quoted { .. }
+                | Escaped { .. }
+                | ValueEnd { .. },
+                _,
+            ) => return Err(EXTENSION),
+
+            (DataCr, b'\r') => DataLf,
+            (DataLf, b'\n') => Size { digits: 0, size: 0 },
+            (DataCr | DataLf, _) => return Err(NO_CRLF),
+
+            (TrailerStart, b'\r') => FinalLf,
+            (TrailerStart | TrailerName, _) if is_token_byte(byte) => TrailerName,
+            (TrailerName, b':') => TrailerValue,
+            (TrailerValue, b'\r') => TrailerLf,
+            (TrailerValue, _) if is_value_byte(byte) => TrailerValue,
+            (TrailerLf, b'\n') => TrailerStart,
+            (FinalLf, b'\n') => Done,
+            (TrailerStart | TrailerName | TrailerValue | TrailerLf | FinalLf, _) => {
+                return Err(TRAILER);
+            }
+            (Data { .. } | Done, _) => self.state,
+        };
+        Ok(state)
+    }
+}
+
+/// The line before a chunk's data: its size in hexadecimal and CRLF.
+pub(crate) struct SizeLine {
+    text: [u8; 18],
+    start: usize,
+}
+
+impl SizeLine {
+    pub fn new(mut size: usize) -> Self {
+        let mut text = *b"0000000000000000\r\n";
+        let mut start = 16;
+        for place in text.iter_mut().take(16).rev() {
+            if size == 0 {
+                break;
+            }
+            *place = b"0123456789abcdef"[size & 15];
+            size >>= 4;
+            start -= 1;
+        }
+        Self {
+            text,
+            start: start.min(15),
+        }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.get(self.start..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,155 @@
+use memchr::memchr;
+
+/// The field lines of a head (RFC 9112 §5), already checked; names compare without case.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    /// Whole lines, each ending in CRLF.
+    lines: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// `lines` must have been checked: `name ":" value CRLF` each.
+    pub(crate) const fn new(lines: &'a [u8]) -> Self {
+        Self { lines }
+    }
+
+    /// The value of the first field of this name, without the whitespace around it.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all fields of this name, in order.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let lines = Lines { rest: self.lines };
+        lines.filter_map(move |(n, value)| n.eq_ignore_ascii_case(name.as_bytes()).then_some(value))
+    }
+
+    /// All fields, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let lines = Lines { rest: self.lines };
+        lines.filter_map(|(name, value)| Some((core::str::from_utf8(name).ok()?, value)))
+    }
+
+    /// All elements of the comma-separated lists in the fields of this name (RFC 9110 §5.6.1).
+    /// Commas inside quoted strings are not separators.
+    pub(crate) fn list(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name).flat_map(elements)
+    }
+}
+
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let end = memchr(b'\n', self.rest)?;
+        let (line, rest) = self.rest.split_at_checked(end + 1)?;
+        self.rest = rest;
+        let colon = memchr(b':', line)?;
+        let (name, value) = line.split_at_checked(colon)?;
+        Some((name, value.get(1..)?.trim_ascii()))
+    }
+}
+
+/// The elements of one comma-separated list, without whitespace around them and without empty
+/// ones.
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    core::iter::from_fn(move || {
+        let value = rest?;
+        let (mut quoted, mut escaped) = (false, false);
+        let comma = value.iter().position(|&byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' => return !quoted,
+                _ => {}
+            }
+            false
+        });
+        let (element, after) = match comma.and_then(|at| value.split_at_checked(at)) {
+            Some((element, after)) => (element, after.get(1..)),
+            None => (value, None),
+        };
+        rest = after;
+        Some(element.trim_ascii())
+    })
+    .filter(|element| !element.is_empty())
+}
+
+/// tchar (RFC 9110 §5.6.2).
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'
+        | b'_' | b'`' | b'|' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+}
+
+/// A byte that may stand in a field value (RFC 9110 §5.5).
+pub(crate) const fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// The name and value may be sent as a field line.
+pub(crate) fn is_sendable(name: &str, value: &[u8]) -> bool {
+    !name.is_empty()
+        && name.bytes().all(is_token_byte)
+        && value.iter().copied().all(is_value_byte)
+        && value.trim_ascii().len() == value.len()
+}
+
+/// Only the library may send these: they decide where a message ends.
+pub(crate) fn is_framing(name: &str) -> bool {
+    ["content-length", "transfer-encoding", "connection"]
+        .iter()
+        .any(|framing| name.eq_ignore_ascii_case(framing))
+}
+
+/// A decimal number of ASCII digits only, no sign and no space.
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn names_compare_without_case_and_values_lose_the_space_around_them() {
+        let fields = Fields::new(b"Host: a\r\nX-One:\t 1 \r\nx-one:2\r\nEmpty:\r\n");
+        assert_eq!(fields.get("host"), Some(&b"a"[..]));
+        assert_eq!(fields.all("X-ONE").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(fields.get("empty"), Some(&b""[..]));
+        assert_eq!(fields.get("missing"), None);
+        assert_eq!(fields.iter().count(), 4);
+    }
+
+    #[test]
+    fn a_list_spans_fields_and_a_quoted_comma_does_not_separate() {
+        let fields = Fields::new(b"L: a , \"b,\\\"c\" ,,\r\nL: d\r\n");
+        let list: Vec<&[u8]> = fields.list("l").collect();
+        assert_eq!(list, [&b"a"[..], b"\"b,\\\"c\"", b"d"]);
+    }
+
+    #[test]
+    fn a_number_is_digits_and_nothing_else() {
+        assert_eq!(decimal(b"18446744073709551615"), Some(u64::MAX));
+        for text in [
+            &b""[..],
+            b"+1",
+            b"-1",
+            b" 1",
+            b"1 ",
+            b"0x1",
+            b"18446744073709551616",
+        ] {
+            assert_eq!(decimal(text), None, "{text:?}");
+        }
+    }
+}

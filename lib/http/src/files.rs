@@ -1,0 +1,303 @@
+//! A folder of files as a website.
+
+use mirage_device::{Asset, Assets, Flow, Sleep};
+
+use crate::condition::{self, Validators, Verdict};
+use crate::exchange::{Answer, Done, Exchange, Handler, decimal};
+use crate::range::{self, Wanted};
+use crate::{Error, Request, Status, negotiate};
+
+/// The longest decoded path that is looked for, with its `index.html`.
+const LONGEST: usize = 1024;
+
+/// Methods that files answer.
+const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+/// Serves `assets` as a website.
+///
+/// `/` and `/folder/` are their `index.html`; `/folder` is redirected to `/folder/` (308). What
+/// does not exist gets `404.html` where there is one. Compressed variants are sent to clients
+/// that prefer them; entity tags, dates where they are known, and single ranges are honoured.
+/// Paths are percent-decoded; encoded separators and control bytes, and dot segments, are
+/// refused (400). Nothing is allocated for a request that finds its file.
+pub const fn files<A: Assets>(assets: A) -> Files<A> {
+    Files { assets }
+}
+
+/// The handler that [`files`] makes.
+#[derive(Debug, Clone)]
+pub struct Files<A> {
+    assets: A,
+}
+
+/// What a path leads to.
+enum Found<'a> {
+    File(Asset<'a>),
+    /// A folder, asked for without its slash.
+    Folder,
+    Nothing,
+    /// Not a path that any file could have.
+    Refused,
+}
+
+impl<A: Assets> Handler for Files<A> {
+    const AT_ONCE: bool = true;
+
+    async fn handle(
+        &self,
+        request: &Request<'_>,
+        exchange: Exchange<'_, impl Flow, impl Sleep>,
+    ) -> Result<Done, Error> {
+        match request.method() {
+            "GET" | "HEAD" => {}
+            "OPTIONS" => {
+                return exchange
+                    .answer(Status::NO_CONTENT)
+                    .field("Allow", ALLOW)
+                    .send([])
+                    .await;
+            }
+            _ => {
+                let answer = exchange
+                    .answer(Status::METHOD_NOT_ALLOWED)
+                    .field("Allow", ALLOW);
+                return text(answer, "Files can only be read.\n").await;
+            }
+        }
+        match find(&self.assets, request.path()) {
+            Found::File(asset) => file(asset, request, exchange).await,
+            Found::Folder => {
+                // The path begins with one slash and names a folder that exists: it cannot lead
+                // to another host.
+                let path = request.path();
+                let location = match request.query() {
+                    Some(query) => alloc::format!("{path}/?{query}"),
+                    None => alloc::format!("{path}/"),
+                };
+                let answer = exchange.answer(Status::PERMANENT_REDIRECT);
+                text(
+                    answer.field("Location", &location),
+                    "The folder's address ends in a slash.\n",
+                )
+                .await
+            }
+            Found::Nothing => match self.assets.get("404.html") {
+                Some(page) => {
+                    let answer = exchange.answer(Status::NOT_FOUND);
+                    answer
+                        .trusted("Content-Type", page.media_type.as_bytes())
+                        .send(page.bytes)
+                        .await
+                }
+                None => {
+                    text(
+                        exchange.answer(Status::NOT_FOUND),
+                        "There is no such page.\n",
+                    )
+                    .await
+                }
+            },
+            Found::Refused => {
+                text(
+                    exchange.answer(Status::BAD_REQUEST),
+                    "This is not a path of a page.\n",
+                )
+                .await
+            }
+        }
+    }
+}
+
+async fn text(answer: Answer<'_, impl Flow, impl Sleep>, text: &str) -> Result<Done, Error> {
+    answer
+        .trusted("Content-Type", b"text/plain; charset=utf-8")
+        .send(text)
+        .await
+}
+
+async fn file(
+    asset: Asset<'_>,
+    request: &Request<'_>,
+    exchange: Exchange<'_, impl Flow, impl Sleep>,
+) -> Result<Done, Error> {
+    let fields = request.fields();
+    // Ranges are of the file as it is; they mean nothing for HEAD (RFC 9110 §14.2).
+    let ranged = fields.get("range").filter(|_| request.method() == "GET");
+    let encoded = asset
+        .encoded
+        .filter(|(coding, _)| ranged.is_none() && negotiate::prefers(fields, coding.name()));
+    // Another coding is another content: a strong tag must tell them apart (RFC 9110 §8.8.3.3).
+    let suffix = if encoded.is_some() { "-z" } else { "" };
+    let own = Validators {
+        etag: [asset.etag, suffix],
+        modified: asset.modified,
+    };
+    let dated =
+        asset.modified.is_some() && fields.iter().any(|(name, _)| name.starts_with(['I', 'i']));
+    let now = if dated { exchange.wall() } else { None };
+
+    let (status, wanted) = match condition::evaluate(fields, own, now) {
+        Verdict::NotModified => (Status::NOT_MODIFIED, Wanted::Whole),
+        Verdict::Failed => (Status::PRECONDITION_FAILED, Wanted::Whole),
+        Verdict::Go if ranged.is_some() && condition::range_applies(fields, own, now) => {
+            match range::wanted(ranged, asset.bytes.len()) {
+                Wanted::Whole => (Status::OK, Wanted::Whole),
+                Wanted::Part(part) => (Status::PARTIAL_CONTENT, Wanted::Part(part)),
+                Wanted::Unsatisfiable => (Status::RANGE_NOT_SATISFIABLE, Wanted::Unsatisfiable),
+            }
+        }
+        Verdict::Go => (Status::OK, Wanted::Whole),
+    };
+
+    let mut answer = exchange.answer(status);
+    if status == Status::PRECONDITION_FAILED {
+        return text(answer, "The page is another one by now.\n").await;
+    }
+    answer = answer.quoted("ETag", own.etag);
+    if let Some(modified) = asset.modified {
+        answer = answer.trusted("Last-Modified", &crate::date::format(modified));
+    }
+    if asset.encoded.is_some() {
+        answer = answer.trusted("Vary", b"Accept-Encoding");
+    }
+    if status == Status::NOT_MODIFIED {
+        return answer.send([]).await;
+    }
+    let content = match wanted {
+        Wanted::Unsatisfiable => {
+            answer = content_range(answer, None, asset.bytes.len());
+            return text(answer, "The page has no such part.\n").await;
+        }
+        Wanted::Part(part) => {
+            answer = content_range(answer, Some((part.start, part.end)), asset.bytes.len());
+            asset.bytes.get(part).unwrap_or_default()
+        }
+        Wanted::Whole => encoded.map_or(asset.bytes, |(_, bytes)| bytes),
+    };
+    if let Some((coding, _)) = encoded {
+        answer = answer.trusted("Content-Encoding", coding.name().as_bytes());
+    }
+    answer = answer.trusted("Content-Type", asset.media_type.as_bytes());
+    answer
+        .trusted("Accept-Ranges", b"bytes")
+        .send(content)
+        .await
+}
+
+/// Adds `Content-Range: bytes FIRST-LAST/LENGTH`, or `bytes */LENGTH`.
+fn content_range<'c, F: Flow, S: Sleep>(
+    answer: Answer<'c, F, S>,
+    part: Option<(usize, usize)>,
+    length: usize,
+) -> Answer<'c, F, S> {
+    let mut text = alloc::vec::Vec::with_capacity(48);
+    text.extend_from_slice(b"bytes ");
+    let number = |text: &mut alloc::vec::Vec<u8>, number: usize| {
+        text.extend_from_slice(decimal(number as u64, &mut [0; 20]));
+    };
+    match part {
+        Some((start, end)) => {
+            number(&mut text, start);
+            text.push(b'-');
+            number(&mut text, end.saturating_sub(1));
+        }
+        None => text.push(b'*'),
+    }
+    text.push(b'/');
+    number(&mut text, length);
+    answer.trusted("Content-Range", &text)
+}
+
+/// Finds what the path of a request leads to.
+fn find<'a>(assets: &'a impl Assets, path: &str) -> Found<'a> {
+    let Some(path) = path.strip_prefix('/') else {
+        return Found::Refused;
+    };
+    if path.is_empty() {
+        return assets.get("index.html").map_or(Found::Nothing, Found::File);
+    }
+    let encoded = path.contains('%');
+    if !encoded && let Some(asset) = assets.get(path) {
+        return Found::File(asset);
+    }
+    let mut space = [0; LONGEST];
+    let mut decoded = Decoded {
+        space: &mut space,
+        length: 0,
+    };
+    for segment in path.split_inclusive('/') {
+        match decoded.push(segment) {
+            Ok(()) => {}
+            Err(found) => return found,
+        }
+    }
+    if encoded && let Some(asset) = decoded.as_str().and_then(|path| assets.get(path)) {
+        return Found::File(asset);
+    }
+    let is_folder = path.ends_with('/');
+    let index = if is_folder {
+        "index.html"
+    } else {
+        "/index.html"
+    };
+    if !decoded.append(index.as_bytes()) {
+        return Found::Nothing;
+    }
+    match decoded.as_str().map(|path| assets.get(path)) {
+        None => Found::Refused,
+        Some(Some(asset)) if is_folder => Found::File(asset),
+        Some(Some(_)) => Found::Folder,
+        Some(None) => Found::Nothing,
+    }
+}
+
+/// A path without its percent-encoding.
+struct Decoded<'s> {
+    space: &'s mut [u8; LONGEST],
+    length: usize,
+}
+
+impl Decoded<'_> {
+    fn as_str(&self) -> Option<&str> {
+        core::str::from_utf8(self.space.get(..self.length)?).ok()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> bool {
+        let place = self
+            .space
+            .get_mut(self.length..)
+            .and_then(|space| space.get_mut(..bytes.len()));
+        if let Some(place) = place {
+            place.copy_from_slice(bytes);
+            self.length += bytes.len();
+            return true;
+        }
+        false
+    }
+
+    /// Adds one segment, with its slash where it has one.
+    fn push(&mut self, segment: &str) -> Result<(), Found<'static>> {
+        let start = self.length;
+        let mut bytes = segment.bytes();
+        while let Some(mut byte) = bytes.next() {
+            if byte == b'%' {
+                let mut digit = || (bytes.next()? as char).to_digit(16);
+                byte = match (digit(), digit()) {
+                    (Some(high), Some(low)) => (high << 4 | low) as u8,
+                    _ => return Err(Found::Refused),
+                };
+                // A separator that hides is one that somebody before us did not see.
+                if matches!(byte, b'/' | b'\\') || byte.is_ascii_control() {
+                    return Err(Found::Refused);
+                }
+            }
+            if !self.append(&[byte]) {
+                return Err(Found::Nothing);
+            }
+        }
+        match self.space.get(start..self.length) {
+            Some(b"." | b".." | b"./" | b"../") => Err(Found::Refused),
+            _ => Ok(()),
+        }
+    }
+}
