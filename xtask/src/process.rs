@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,16 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 pub struct Process {
     child: Child,
     shown: String,
-    output: Arc<Output>,
+    output: Arc<Mutex<String>>,
     readers: Vec<std::thread::JoinHandle<()>>,
     /// How to ask it to end: a process with children of its own must hear a signal it can catch.
     ending: Signal,
-}
-
-#[derive(Default)]
-struct Output {
-    text: Mutex<String>,
-    more: Condvar,
 }
 
 impl Process {
@@ -34,7 +28,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {shown}"))?;
-        let output = Arc::new(Output::default());
+        let output = Arc::new(Mutex::new(String::new()));
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             readers.push(collect(stdout, output.clone()));
@@ -65,42 +59,9 @@ impl Process {
     /// What it has written so far.
     pub fn output(&self) -> String {
         self.output
-            .text
             .lock()
             .map(|text| text.clone())
             .unwrap_or_default()
-    }
-
-    /// Waits until its output holds `text`; fails when it ends or `limit` is over first.
-    pub fn wait_for(&mut self, text: &str, limit: Duration) -> Result<String> {
-        let deadline = Instant::now() + limit;
-        loop {
-            // Asked before the output is looked at, so that its last words are not missed.
-            let over = self.child.try_wait()?.is_some() && self.drained();
-            let output = self.output();
-            if output.contains(text) {
-                return Ok(output);
-            }
-            if over {
-                bail!("{} ended without saying {text:?}:\n{output}", self.shown);
-            }
-            if Instant::now() >= deadline {
-                bail!(
-                    "{} did not say {text:?} within {limit:?}:\n{output}",
-                    self.shown
-                );
-            }
-            let guard = self.output.text.lock();
-            if let Ok(guard) = guard
-                && guard.len() == output.len()
-            {
-                drop(
-                    self.output
-                        .more
-                        .wait_timeout(guard, Duration::from_millis(20)),
-                );
-            }
-        }
     }
 
     /// Sends a signal to this process alone.
@@ -145,21 +106,22 @@ impl Drop for Process {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, into: Arc<Output>) -> std::thread::JoinHandle<()> {
+fn collect(
+    mut from: impl Read + Send + 'static,
+    into: Arc<Mutex<String>>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         loop {
             match from.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(n) => {
-                    if let Ok(mut text) = into.text.lock() {
+                    if let Ok(mut text) = into.lock() {
                         text.push_str(&String::from_utf8_lossy(&buffer[..n]));
                     }
-                    into.more.notify_all();
                 }
             }
         }
-        into.more.notify_all();
     })
 }
 
@@ -231,32 +193,16 @@ mod tests {
     #[test]
     fn output_is_collected_and_the_exit_status_is_told() {
         let mut sh = Process::start(Command::new("sh").args(["-c", "echo ready; exit 7"])).unwrap();
-        assert!(
-            sh.wait_for("ready", Duration::from_secs(5))
-                .unwrap()
-                .contains("ready")
-        );
         assert_eq!(sh.exit(Duration::from_secs(5)).unwrap().code(), Some(7));
-    }
-
-    #[test]
-    fn waiting_for_words_ends_with_the_process() {
-        let mut sh = Process::start(Command::new("sh").args(["-c", "echo other"])).unwrap();
-        let error = sh
-            .wait_for("ready", Duration::from_secs(5))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("ended without saying") && error.contains("other"),
-            "{error}"
-        );
+        assert_eq!(sh.output(), "ready\n");
     }
 
     #[test]
     fn dropping_a_process_ends_it_and_its_family_is_found() {
-        let mut sh =
+        let sh =
             Process::start(Command::new("sh").args(["-c", "sleep 60 & echo up; wait"])).unwrap();
-        sh.wait_for("up", Duration::from_secs(5)).unwrap();
+        let up = || (sh.output() == "up\n").then_some(());
+        until(Duration::from_secs(5), "its child", up).unwrap();
         let family = family(sh.id());
         assert_eq!(family.len(), 2, "{family:?}");
         drop(sh);

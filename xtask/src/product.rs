@@ -52,23 +52,23 @@ impl Product {
         for key in keys {
             command.args(["--set", key]);
         }
-        let output = command
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot start mirage")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            bail!(
-                "`mirage build {path}` failed with {}:\n{text}",
-                output.status
-            );
-        }
-        let image = text.lines().rev().find_map(|line| {
-            let value: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(PathBuf::from(value.get("image")?.as_str()?))
-        });
-        image.with_context(|| format!("`mirage build {path} --json` names no image:\n{text}"))
+        built(command)
     }
+}
+
+/// Runs a command `mirage build ... --json` and returns the image it names.
+pub fn built(mut command: Command) -> Result<PathBuf> {
+    let output = command.output().context("cannot start mirage")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} ended with {}:\n{text}{error}", output.status);
+    }
+    let image = text.lines().rev().find_map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(value.get("image")?.as_str()?))
+    });
+    image.with_context(|| format!("{command:?} names no image:\n{text}"))
 }
 
 /// Builds a binary in release mode and asks Cargo where it lies.

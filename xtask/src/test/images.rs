@@ -1,0 +1,129 @@
+//! What every image must be, read from its file.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use object::elf::{PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
+use object::read::elf::{ElfFile64, ProgramHeader};
+use object::{Object, ObjectSymbol};
+
+use super::{Context, Test};
+
+pub const TESTS: &[Test] = &[
+    Test {
+        name: "every image is complete: no undefined symbol, no interpreter, no library",
+        needs: &[],
+        run: complete,
+    },
+    Test {
+        name: "no segment of an image is both writable and executable, and neither is the stack",
+        needs: &[],
+        run: write_xor_execute,
+    },
+    Test {
+        name: "the images of hello and of a website without assets are small",
+        needs: &[],
+        run: small,
+    },
+    Test {
+        name: "the same sources give the same image, byte for byte",
+        needs: &[],
+        run: reproducible,
+    },
+];
+
+const EXAMPLES: [&str; 5] = [
+    "examples/hello",
+    "examples/echo",
+    "examples/website",
+    "xtask/images/bulk",
+    "xtask/images/hog",
+];
+
+fn each(context: &Context, check: impl Fn(&ElfFile64, &Path) -> Result<()>) -> Result<()> {
+    for example in EXAMPLES {
+        let path = context.product.image(example, &[])?;
+        let bytes = std::fs::read(&path)?;
+        let file =
+            ElfFile64::parse(&*bytes).with_context(|| format!("{} is no ELF", path.display()))?;
+        check(&file, &path).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn complete(context: &Context) -> Result<()> {
+    each(context, |file, _| {
+        let undefined: Vec<_> = file
+            .symbols()
+            .chain(file.dynamic_symbols())
+            .filter(|symbol| symbol.is_undefined())
+            .filter_map(|symbol| symbol.name().ok().filter(|name| !name.is_empty()))
+            .collect();
+        ensure!(
+            undefined.is_empty(),
+            "undefined symbols: {}",
+            undefined.join(", ")
+        );
+        for header in file.elf_program_headers() {
+            let kind = header.p_type(file.endian());
+            ensure!(kind != PT_INTERP, "it asks for an interpreter");
+            ensure!(kind != PT_DYNAMIC, "it is linked dynamically");
+        }
+        Ok(())
+    })
+}
+
+fn write_xor_execute(context: &Context) -> Result<()> {
+    each(context, |file, _| {
+        let mut loaded = 0;
+        for header in file.elf_program_headers() {
+            let flags = header.p_flags(file.endian());
+            let address = header.p_vaddr(file.endian());
+            let kind = header.p_type(file.endian());
+            let stack = kind == PT_GNU_STACK;
+            ensure!(!stack || (flags & PF_X).0 == 0, "its stack is executable");
+            loaded += usize::from(kind == PT_LOAD);
+            let both = (flags & PF_W).0 != 0 && (flags & PF_X).0 != 0;
+            ensure!(
+                !both,
+                "the segment at {address:#x} is writable and executable"
+            );
+        }
+        ensure!(
+            loaded > 1,
+            "it has {loaded} loaded segments: code and data share one"
+        );
+        Ok(())
+    })
+}
+
+fn small(context: &Context) -> Result<()> {
+    let folder = tempfile::tempdir_in(context.scratch.path())?;
+    std::fs::write(folder.path().join("index.html"), "\n")?;
+    let assets = format!("assets={}", folder.path().display());
+    for (example, keys, most) in [
+        ("examples/hello", &[][..], 64_000),
+        ("examples/website", &[assets][..], 256_000),
+    ] {
+        let size = std::fs::metadata(context.product.image(example, keys)?)?.len();
+        ensure!(
+            size <= most,
+            "the image of {example} has {size} bytes, more than {most}"
+        );
+    }
+    Ok(())
+}
+
+/// Two target folders, so that nothing of the first build serves the second.
+fn reproducible(context: &Context) -> Result<()> {
+    let build = || -> Result<Vec<u8>> {
+        let target = tempfile::tempdir_in(context.scratch.path())?;
+        let mut command = context
+            .product
+            .mirage(&["build", "examples/hello", "--json"]);
+        command.env("CARGO_TARGET_DIR", target.path());
+        Ok(std::fs::read(crate::product::built(command)?)?)
+    };
+    ensure!(build()? == build()?, "two builds differ");
+    Ok(())
+}

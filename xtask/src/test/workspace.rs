@@ -1,0 +1,67 @@
+//! The workspace's own tests, counted one by one.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use super::Tally;
+
+/// What a filter is compared with.
+pub const NAME: &str = "the tests of the workspace";
+
+/// Runs `cargo test --workspace` and adds its counts.
+pub fn run(tally: &mut Tally) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut child = Command::new(cargo)
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("its output is piped")?;
+    let mut counted = false;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some([passed, failed, ignored]) = counts(&line) {
+            tally.passed += passed;
+            tally.failed += failed;
+            tally.skipped += ignored;
+            counted = true;
+            if failed > 0 {
+                tally
+                    .failures
+                    .push((NAME.into(), format!("{failed} of one program, see above")));
+            }
+        }
+    }
+    if !child.wait()?.success() && (!counted || tally.failed == 0) {
+        tally.failed += 1;
+        tally
+            .failures
+            .push((NAME.into(), "cargo test failed, see above".into()));
+    }
+    Ok(())
+}
+
+/// Passed, failed and ignored of a line `test result: ...`.
+fn counts(line: &str) -> Option<[usize; 3]> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |name: &str| {
+        let part = rest.split("; ").find(|part| part.ends_with(name))?;
+        part.split(' ').next()?.parse().ok()
+    };
+    Some([count(" passed")?, count(" failed")?, count(" ignored")?])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_result_line_is_counted_and_any_other_is_not() {
+        let line = "test result: FAILED. 14 passed; 2 failed; 1 ignored; 0 measured; 0 filtered \
+                    out; finished in 0.02s";
+        assert_eq!(super::counts(line), Some([14, 2, 1]));
+        assert_eq!(super::counts("test a ... ok"), None);
+    }
+}
