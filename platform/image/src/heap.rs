@@ -99,8 +99,8 @@ impl Heap {
     fn used(&self) -> usize {
         let arena = self.arena.clone_source();
         match NonNull::new(arena.end) {
-            // SAFETY: `end` is the end of the only heap.
             Some(end) if end.as_ptr() > arena.base => {
+                // SAFETY: `end` is the end of the only heap.
                 let used = unsafe { self.arena.reserved(end) };
                 used.up_to.as_ptr() as usize - arena.base as usize
             }

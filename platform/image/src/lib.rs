@@ -61,7 +61,7 @@ pub mod macro_support {
 macro_rules! image {
     (
         devices: [$(($device:expr, $kind:ident)),* $(,)?],
-        keys: [$(($key:expr, $type:ident, $default:expr, $required:expr, $doc:expr)),* $(,)?],
+        keys: [$(($key:expr, $type:ident, $default:expr, $required:expr, $doc:expr $(,)?)),* $(,)?],
         main: $main:expr $(,)?
     ) => {
         const DEVICES: &[$crate::macro_support::Device<'static>] = &[$(

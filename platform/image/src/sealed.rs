@@ -1,7 +1,8 @@
 //! What an ordinary program has from std and libc.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::panic::PanicInfo;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mirage_process::{Start, exit};
@@ -48,7 +49,7 @@ unsafe extern "C" {
 static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn enter(stack: *const usize) -> ! {
-    STACK_TOP.store(stack as usize, Ordering::Relaxed);
+    STACK_TOP.store(stack.expose_provenance(), Ordering::Relaxed);
     // SAFETY: `_start` passes the stack pointer on as it was at the entry of the process.
     mirage_image_main(unsafe { Start::new(stack) })
 }
@@ -90,13 +91,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// The words on the stack, from here to its end.
 fn stack() -> impl Iterator<Item = usize> {
-    let here = 0_usize;
-    let here = &raw const here;
-    let words = STACK_TOP
-        .load(Ordering::Relaxed)
-        .saturating_sub(here as usize)
-        / size_of::<usize>();
-    // SAFETY: all of the stack from a local variable to its end is mapped; a word on it may be
-    // anything, also being changed by this very loop, hence a volatile read.
-    (0..words).map(move |at| unsafe { here.wrapping_add(at).read_volatile() })
+    let here: usize;
+    // SAFETY: a register is read.
+    unsafe { asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags)) };
+    let top = STACK_TOP.load(Ordering::Relaxed);
+    (here..top).step_by(size_of::<usize>()).map(|at| {
+        // SAFETY: all of the stack is mapped and aligned. A word on it may be anything, and this
+        // very loop may be changing it, hence a volatile read by address alone.
+        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    })
 }
