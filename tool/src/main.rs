@@ -1,2 +1,66 @@
-//! Soon.
-fn main() {}
+//! `mirage`: builds a Rust crate into a sealed unikernel, and runs it.
+//!
+//! From `cargo metadata` ([`metadata`]) over the packages' own descriptions ([`descriptor`]) to a
+//! graph of devices ([`graph`]), a generated crate ([`generate`]), Cargo ([`cargo`]) and a running
+//! unikernel ([`launch`]). No device library's name stands in here: whatever provides an
+//! interface says so itself.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod cargo;
+mod cli;
+mod descriptor;
+mod fresh;
+mod generate;
+mod graph;
+mod launch;
+mod metadata;
+mod report;
+mod settings;
+mod strip;
+mod summary;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    color(cli.color);
+    let result = match &cli.command {
+        Command::Check(check) => {
+            build::check(&check.application, &check.settings, &Ui::new(check.json))
+                .map(|()| ExitCode::SUCCESS)
+        }
+        Command::Build(build) => {
+            build::build(&build.application, &build.settings, &Ui::new(build.json))
+                .map(|_| ExitCode::SUCCESS)
+        }
+        Command::Run(run) => {
+            let ui = Ui::new(run.json);
+            build::build(&run.application, &run.settings, &ui)
+                .and_then(|summary| launch::run(&summary, run, &ui))
+        }
+        _ => todo!(),
+    };
+    result.unwrap_or_else(|report| {
+        let ui = Ui::new(false);
+        report::print(&report, ui.terminal, ui.color);
+        ExitCode::FAILURE
+    })
+}
+
+/// Lets `--color` decide for everything that is written; `auto` heeds `NO_COLOR`.
+fn color(choice: clap::ColorChoice) {
+    match choice {
+        clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
+        clap::ColorChoice::Always => anstream::ColorChoice::Always,
+        clap::ColorChoice::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+}

@@ -1,0 +1,256 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use mirage_gateway::Publish;
+
+use crate::launch::{Attach, BlockFile};
+
+/// Builds a Rust crate into a sealed unikernel, and runs it.
+#[derive(Debug, Parser)]
+#[command(name = "mirage", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Whether to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: clap::ColorChoice,
+}
+
+const EXAMPLES: &str = "Examples:
+  mirage new hi                         make an application in the folder hi
+  mirage run hi                         build it, and run it as a sandboxed process
+  mirage run site --publish 8080:80     serve at http://127.0.0.1:8080/, without root
+  mirage describe site                  show its devices, their providers and its keys";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new application from a template
+    New(New),
+    /// Check that the devices can be connected, and that everything compiles
+    Check(Check),
+    /// Build an application into one file
+    Build(Build),
+    /// Build an application, and run it
+    Run(Run),
+    /// Show an application's devices, their providers and its keys
+    Describe(Describe),
+}
+
+/// `mirage new`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage new hi
+  mirage new shop --from website
+  mirage new other --from ../hi")]
+pub struct New {
+    /// The new application's name, or the path of its folder
+    pub path: PathBuf,
+    /// The application to copy: an example's name, or a folder
+    #[arg(long, value_name = "EXAMPLE", default_value = "hello")]
+    pub from: String,
+}
+
+/// The application, and what it runs on.
+#[derive(Debug, Args)]
+pub struct Application {
+    /// The application's folder, or its Cargo.toml [default: the current folder]
+    pub path: Option<PathBuf>,
+    /// What it runs on
+    #[arg(long, value_enum, default_value_t)]
+    pub on: On,
+}
+
+/// What an application runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum On {
+    /// A sandboxed Linux process
+    #[default]
+    Process,
+    /// An ordinary program on this machine's own network, for a quick look or a debugger
+    Host,
+}
+
+impl On {
+    /// Its word on the command line and in a platform's description.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// Build-time keys.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Give a build-time key its value, for example assets=DIR
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `mirage check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage check
+  mirage check examples/website --on host")]
+pub struct Check {
+    /// What to check.
+    #[command(flatten)]
+    pub application: Application,
+    /// Build-time keys.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Tell what happens as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `mirage build`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage build
+  mirage build examples/website --set assets=public
+  mirage build examples/website --json")]
+pub struct Build {
+    /// What to build.
+    #[command(flatten)]
+    pub application: Application,
+    /// Build-time keys.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Tell what happens as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `mirage run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage run
+  mirage run examples/hello -- name=Ada
+  mirage run examples/website --publish 8080:80 --set assets=public
+  mirage run examples/website --tap tap0 -- stack.ipv4=10.0.0.2/24
+  mirage run store --block disk=store.img --memory 64M --log debug
+
+The unikernel's exit status becomes the tool's; 128 + n when signal n ended it.")]
+pub struct Run {
+    /// What to run.
+    #[command(flatten)]
+    pub application: Application,
+    /// Build-time keys.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Lead a port of this machine to one of the unikernel, without root
+    #[arg(long, value_name = "[ADDRESS:]HOST:GUEST[/udp]")]
+    pub publish: Vec<Publish>,
+    /// Connect a network device to a tap
+    #[arg(long, value_name = "[DEVICE=]TAP")]
+    pub tap: Vec<Attach>,
+    /// Give a block device a file
+    #[arg(long, value_name = "DEVICE=FILE[,ro]")]
+    pub block: Vec<BlockFile>,
+    /// How much memory the unikernel may use
+    #[arg(long, value_name = "SIZE", default_value = "32M")]
+    pub memory: Memory,
+    /// The least level that the unikernel logs: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Tell what happens as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// The unikernel's own keys, as NAME=VALUE
+    #[arg(last = true, value_name = "KEYS")]
+    pub keys: Vec<String>,
+}
+
+/// `mirage describe`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage describe examples/website
+  mirage describe examples/website --format svg > website.svg
+  mirage describe examples/website --json")]
+pub struct Describe {
+    /// What to describe.
+    #[command(flatten)]
+    pub application: Application,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+}
+
+/// How a description is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For a person
+    #[default]
+    Text,
+    /// For a script
+    Json,
+    /// For Graphviz
+    Dot,
+    /// A picture
+    Svg,
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(pub u64);
+
+impl Memory {
+    /// Less than this no unikernel boots in.
+    const LEAST: u64 = 1 << 20;
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a size, for example 32M (K, M or G)");
+        let (number, unit) = match text.as_bytes() {
+            [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),
+            [.., b'M' | b'm'] => (&text[..text.len() - 1], 1 << 20),
+            [.., b'G' | b'g'] => (&text[..text.len() - 1], 1 << 30),
+            _ => (text, 1),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        // Whole pages.
+        let bytes = number.checked_mul(unit).ok_or_else(wrong)? & !4095;
+        if bytes < Self::LEAST {
+            return Err(format!(
+                "{bytes} bytes are too little for a unikernel; give it at least 1M"
+            ));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_size_has_a_unit_and_is_not_too_little() {
+        assert_eq!("32M".parse(), Ok(Memory(32 << 20)));
+        assert_eq!("1048576".parse(), Ok(Memory(1 << 20)));
+        assert_eq!("2g".parse(), Ok(Memory(2 << 30)));
+        for text in ["", "M", "-1M", "32MB", "1.5G", "99999999999G"] {
+            assert!(text.parse::<Memory>().unwrap_err().contains("not a size"), "{text}");
+        }
+        assert!("512K".parse::<Memory>().unwrap_err().contains("at least 1M"));
+    }
+}

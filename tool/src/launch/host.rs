@@ -1,0 +1,1 @@
+//! An ordinary program on this machine's own network.

@@ -1,0 +1,34 @@
+//! Starting what was built, and staying with it until it ends.
+
+mod arguments;
+mod devices;
+mod holder;
+mod process;
+mod session;
+mod tap;
+mod tender;
+
+use std::process::ExitCode;
+
+use miette::Report;
+
+use crate::cli::{On, Run};
+use crate::summary::Summary;
+use crate::ui::Ui;
+
+pub use arguments::{Attach, BlockFile};
+
+/// Runs a product; yields the exit status that it ended with.
+///
+/// Waits until it has ended. Everything that can be wrong with the command line is found before
+/// anything is started.
+pub fn run(summary: &Summary, run: &Run, ui: &Ui) -> Result<ExitCode, Report> {
+    let mut words = run.keys.clone();
+    words.extend(run.log.iter().map(|level| format!("log={level}")));
+    summary.check(&words)?;
+    let status = match run.application.on {
+        On::Process => process::run(summary, run, &words, ui)?,
+        On::Host => todo!(),
+    };
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}

@@ -1,0 +1,175 @@
+//! A sandboxed process, started by the tender, with the gateway for its network.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::thread;
+
+use miette::{Diagnostic, IntoDiagnostic as _, Report, WrapErr as _};
+use mirage_gateway::{BindError, Config, Gateway, Protocol, Publish};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use thiserror::Error;
+
+use super::devices::{self, Resource};
+use super::holder::holder;
+use super::session::{News, Session};
+use super::tap;
+use super::tender::Tender;
+use crate::cli::Run;
+use crate::summary::Summary;
+use crate::ui::{Event, Ui};
+
+/// Why a port cannot be published.
+#[derive(Debug, Error, Diagnostic)]
+enum Error {
+    #[error("--publish: port {port} of this machine is in use")]
+    #[diagnostic(help("{hint}"))]
+    InUse { port: u16, hint: String },
+    #[error("--publish: no permission for port {port} of this machine")]
+    #[diagnostic(help(
+        "ports below 1024 are root's; publish a higher one, for example --publish {higher}:{guest}"
+    ))]
+    Denied { port: u16, higher: u32, guest: u16 },
+    #[error("--publish: {0}")]
+    #[diagnostic(help("publish [ADDRESS:]HOST:GUEST, for example 8080:80"))]
+    Bind(BindError),
+}
+
+impl From<BindError> for Error {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::InUse(publish) => Self::InUse {
+                port: publish.host.port(),
+                hint: in_use(publish),
+            },
+            BindError::Denied(publish) => Self::Denied {
+                port: publish.host.port(),
+                higher: u32::from(publish.host.port()) + 8000,
+                guest: publish.guest,
+            },
+            other => Self::Bind(other),
+        }
+    }
+}
+
+/// What to do about a port that somebody holds.
+pub(super) fn in_use(publish: Publish) -> String {
+    let port = publish.host.port();
+    let udp = publish.protocol == Protocol::Udp;
+    let other = if port < u16::MAX { port + 1 } else { port - 1 };
+    let other = format!("publish another one, for example --publish {other}:{}", publish.guest);
+    match holder(publish.host, udp) {
+        Some(holder) => format!("{holder} holds it; end that, or {other}"),
+        None => {
+            let tables = if udp { "-lunp" } else { "-ltnp" };
+            format!(
+                "a process of another user holds it (sudo ss {tables} 'sport = {port}' tells \
+                 which); {other}"
+            )
+        }
+    }
+}
+
+pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i32, Report> {
+    let resources = devices::connect(
+        &summary.name,
+        &summary.devices,
+        &run.tap,
+        &run.publish,
+        &run.block,
+    )?;
+    let tender = Tender::new()
+        .into_diagnostic()
+        .wrap_err("the tender could not be laid down in memory")?;
+    let mut command = tender.command();
+    command.arg("--memory").arg(run.memory.0.to_string());
+    let mut gateways: Vec<(Gateway, OwnedFd)> = Vec::new();
+    let mut guests = Vec::new();
+    for (device, resource) in resources {
+        match resource {
+            Resource::Tap(name) => {
+                tap::check(&name)?;
+                command.arg("--net").arg(format!("{device}=tap:{name}"));
+            }
+            Resource::Gateway(publish) => {
+                let gateway = Gateway::bind(Config {
+                    publish,
+                    ..Config::default()
+                })
+                .map_err(Error::from)?;
+                let (ours, guest) = pair().into_diagnostic()?;
+                let number = guest.as_raw_fd();
+                command.arg("--net").arg(format!("{device}=fd:{number}"));
+                gateways.push((gateway, ours));
+                guests.push(guest);
+            }
+            Resource::File { file, read_only } => {
+                let mut word = std::ffi::OsString::from(format!("{device}="));
+                word.push(file);
+                if read_only {
+                    word.push(",ro");
+                }
+                command.arg("--block").arg(word);
+            }
+        }
+    }
+    command.arg(&summary.product).args(words);
+
+    let published: Vec<Publish> = gateways.iter().flat_map(|(g, _)| g.published()).collect();
+    let mut session = Session::start(&summary.name, command, ui)?;
+    // The image has its ends now: when it dies, the gateway sees it.
+    drop(guests);
+    for publish in published {
+        tell(publish, ui);
+    }
+    for (gateway, link) in gateways {
+        let news = session.news();
+        thread::spawn(move || {
+            let observe = |event| {
+                if let mirage_gateway::Event::FirstFrame { at } = event {
+                    // Nobody listens when the session is over.
+                    let _ = news.send(News::Sign(at, "first network frame"));
+                }
+            };
+            if let Err(error) = gateway.run(link, observe) {
+                eprintln!("the network gateway failed: {error}");
+            }
+        });
+    }
+    session.wait(ui)
+}
+
+/// Two ends of a link: frames go whole, neither end waits. The second is for the guest.
+fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, guest) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    // It is to be inherited.
+    fcntl_setfd(&guest, FdFlags::empty())?;
+    Ok((ours, guest))
+}
+
+/// Says where a published port is.
+pub(super) fn tell(publish: Publish, ui: &Ui) {
+    let host = publish.host;
+    let event = Event::Published {
+        address: &host.ip().to_string(),
+        port: host.port(),
+        guest: publish.guest,
+        protocol: match publish.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        },
+    };
+    match publish.protocol {
+        Protocol::Tcp => ui.tell(&event, "Serving", &format!("http://{}/", reachable(host))),
+        Protocol::Udp => ui.tell(&event, "Serving", &format!("udp {}", reachable(host))),
+    }
+}
+
+/// An address to connect to: an unspecified one stands for this machine.
+fn reachable(mut host: std::net::SocketAddr) -> String {
+    if host.ip().is_unspecified() {
+        return format!("localhost:{}", host.port());
+    }
+    host.set_port(host.port());
+    host.to_string()
+}

@@ -1,0 +1,186 @@
+//! One unikernel from its start to its end: its console, its first sign of life, and Ctrl-C.
+
+use std::io::{self, PipeReader, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use miette::{IntoDiagnostic as _, Report, WrapErr as _};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::ui::{Event, Ui};
+
+/// What a running unikernel's surroundings report.
+pub enum News {
+    /// A sign of life, and what it was.
+    Sign(Instant, &'static str),
+    /// The user, or the system, wants it to end.
+    Stop(i32),
+    /// It has ended.
+    Ended(io::Result<ExitStatus>),
+}
+
+/// A running unikernel.
+pub struct Session {
+    began: Instant,
+    handle: OwnedFd,
+    sender: Sender<News>,
+    news: Receiver<News>,
+    console: JoinHandle<()>,
+}
+
+impl Session {
+    /// Starts `command`. From now on a signal ends the unikernel rather than the tool alone.
+    pub fn start(name: &str, mut command: Command, ui: &Ui) -> Result<Self, Report> {
+        let (sender, news) = channel();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+            .into_diagnostic()
+            .wrap_err("signals could not be received")?;
+        let stop = sender.clone();
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                let _ = stop.send(News::Stop(signal));
+            }
+        });
+        let (reader, writer) = io::pipe().into_diagnostic()?;
+        command.stdin(Stdio::null()).stdout(writer);
+        let began = Instant::now();
+        let child = command
+            .spawn()
+            .into_diagnostic()
+            .wrap_err_with(|| format!("{name} could not be started"))?;
+        // The other end of the console is the unikernel's alone.
+        drop(command);
+        let pid = child.id();
+        let handle = Pid::from_child(&child);
+        let handle = pidfd_open(handle, PidfdFlags::empty()).into_diagnostic()?;
+        if ui.json {
+            ui.tell(&Event::Started { name, pid }, "", "");
+        }
+        let console = console(reader, sender.clone(), *ui);
+        wait_for(child, sender.clone());
+        Ok(Self {
+            began,
+            handle,
+            sender,
+            news,
+            console,
+        })
+    }
+
+    /// Where to report news.
+    pub fn news(&self) -> Sender<News> {
+        self.sender.clone()
+    }
+
+    /// Stays until the unikernel has ended; yields its exit status, 128 + n for signal n.
+    pub fn wait(&mut self, ui: &Ui) -> Result<i32, Report> {
+        let mut booted = false;
+        let mut stopped = None;
+        let status = loop {
+            match self.news.recv().into_diagnostic()? {
+                News::Sign(at, sign) => {
+                    if !std::mem::replace(&mut booted, true) {
+                        self.booted(at, sign, ui);
+                    }
+                }
+                News::Stop(signal) => {
+                    stopped = Some(signal);
+                    // An image has no signal handlers: there is nothing to ask it. It may have
+                    // ended at this very moment.
+                    let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+                }
+                News::Ended(status) => break status.into_diagnostic()?,
+            }
+        };
+        // What it wrote last is in the pipe still.
+        while !self.console.is_finished() {
+            thread::yield_now();
+        }
+        let status = match (stopped, status.code(), status.signal()) {
+            (Some(signal), _, _) | (None, None, Some(signal)) => 128 + signal,
+            (None, Some(code), _) => code,
+            (None, None, None) => 1,
+        };
+        exited(status, ui);
+        Ok(status)
+    }
+
+    fn booted(&self, at: Instant, sign: &str, ui: &Ui) {
+        let milliseconds = at.saturating_duration_since(self.began).as_secs_f64() * 1e3;
+        let event = Event::Booted { milliseconds, sign };
+        let text = format!("in {milliseconds:.1} ms, from the start to the {sign}");
+        ui.tell(&event, "Booted", &text);
+    }
+}
+
+fn exited(status: i32, ui: &Ui) {
+    let event = Event::Exited { status };
+    let meaning = match status {
+        0 | 130 => return if ui.json { ui.tell(&event, "", "") },
+        1 => "it reports an error",
+        2 => "its command line is wrong",
+        101 => "it panicked",
+        102 => "it ran out of memory; give it more with --memory",
+        125 => "it could not be started",
+        137 => "it was killed",
+        159 => "it made a forbidden system call",
+        129.. => "it was ended by a signal",
+        _ => "its own status",
+    };
+    ui.tell(&event, "Ended", &format!("with status {status}: {meaning}"));
+}
+
+fn wait_for(mut child: Child, news: Sender<News>) {
+    thread::spawn(move || {
+        let status = child.wait();
+        let _ = news.send(News::Ended(status));
+    });
+}
+
+/// Passes on what the unikernel writes.
+fn console(mut reader: PipeReader, news: Sender<News>, ui: Ui) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        let mut line = Vec::new();
+        let mut first = true;
+        while let Ok(len) = reader.read(&mut buffer) {
+            if std::mem::take(&mut first) && len > 0 {
+                let _ = news.send(News::Sign(Instant::now(), "first console output"));
+            }
+            let bytes = buffer.get(..len).unwrap_or_default();
+            if ui.json {
+                lines(&mut line, bytes, &ui);
+            } else {
+                let mut stdout = io::stdout();
+                // Nobody reads: the unikernel goes on all the same.
+                let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+            }
+            if len == 0 {
+                break;
+            }
+        }
+    })
+}
+
+/// Tells of each whole line, and of what is left at the end.
+fn lines(line: &mut Vec<u8>, bytes: &[u8], ui: &Ui) {
+    line.extend_from_slice(bytes);
+    let tell = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        ui.tell(&Event::Console { text: &text }, "", "");
+    };
+    while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+        let rest = line.split_off(end + 1);
+        tell(line.get(..end).unwrap_or_default());
+        *line = rest;
+    }
+    if bytes.is_empty() && !line.is_empty() {
+        tell(line);
+    }
+}

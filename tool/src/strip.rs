@@ -1,0 +1,97 @@
+//! An image without what only a debugger reads.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const HEADER: usize = 64;
+
+/// Writes `from` to `to` without symbols, debug information and section headers: what a program
+/// header loads or names stays, byte for byte, where it is.
+///
+/// # Errors
+///
+/// `InvalidData` when `from` is not a 64-bit little-endian ELF file.
+pub fn strip(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = fs::read(from)?;
+    let stripped = stripped(bytes).ok_or_else(|| {
+        let why = format!("{} is not an ELF file of this machine", from.display());
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    })?;
+    replace(to, |new| {
+        fs::write(new, stripped)?;
+        fs::set_permissions(new, fs::metadata(from)?.permissions())
+    })
+}
+
+/// Puts a file made by `make` in the place of `to`, at once: a running product keeps its own.
+pub fn replace(to: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let mut name = to.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    let new = to.with_file_name(name);
+    make(&new)?;
+    fs::rename(new, to)
+}
+
+fn stripped(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let magic = b"\x7fELF\x02\x01";
+    let header = bytes.get(..HEADER).filter(|header| header.starts_with(magic))?;
+    let table = usize::try_from(u64::from_le_bytes(array(header, 0x20)?)).ok()?;
+    let entry = usize::from(u16::from_le_bytes(array(header, 0x36)?));
+    let count = usize::from(u16::from_le_bytes(array(header, 0x38)?));
+    let mut end = table.checked_add(entry.checked_mul(count)?)?;
+    for at in 0..count {
+        let from = table.checked_add(at.checked_mul(entry)?)?;
+        let header = bytes.get(from..from.checked_add(entry)?)?;
+        let offset = u64::from_le_bytes(array(header, 0x08)?);
+        let size = u64::from_le_bytes(array(header, 0x20)?);
+        end = end.max(usize::try_from(offset.checked_add(size)?).ok()?);
+    }
+    if end > bytes.len() {
+        return None;
+    }
+    bytes.truncate(end);
+    // e_shoff, and e_shentsize, e_shnum and e_shstrndx: no section headers.
+    bytes.get_mut(0x28..0x30)?.fill(0);
+    bytes.get_mut(0x3a..0x40)?.fill(0);
+    Some(bytes)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header, one program header that loads `loaded` bytes, and `rest` bytes after it.
+    fn elf(loaded: usize, rest: usize) -> Vec<u8> {
+        let mut bytes = vec![0xaa; HEADER + 56 + loaded + rest];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[0x20..0x28].copy_from_slice(&64_u64.to_le_bytes());
+        bytes[0x36..0x38].copy_from_slice(&56_u16.to_le_bytes());
+        bytes[0x38..0x3a].copy_from_slice(&1_u16.to_le_bytes());
+        bytes[HEADER + 0x08..][..8].copy_from_slice(&120_u64.to_le_bytes());
+        bytes[HEADER + 0x20..][..8].copy_from_slice(&(loaded as u64).to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_is_loaded_stays_and_the_rest_goes() {
+        let stripped = stripped(elf(100, 50)).unwrap();
+        assert_eq!(stripped.len(), HEADER + 56 + 100);
+        assert_eq!(stripped[0x28..0x30], [0; 8]);
+        assert_eq!(stripped[0x3a..0x40], [0; 6]);
+        assert_eq!(stripped[120..], [0xaa; 100]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_or_no_elf_is_refused() {
+        let whole = elf(100, 0);
+        for len in 0..whole.len() {
+            assert_eq!(super::stripped(whole[..len].to_vec()), None, "{len}");
+        }
+        assert_eq!(super::stripped(vec![0; 200]), None);
+    }
+}
