@@ -1,10 +1,12 @@
 //! The file that holds a packed folder. All numbers are 32 bits, little-endian; offsets count
 //! from the start of the file.
 //!
-//!     header   magic (8 bytes), version, number of entries, number of slots, length of the file
-//!     slots    hash of a path, 1 + number of its entry; or zero twice
-//!     entries  path, media type, entity tag, content, gzip of the content: (offset, length) each
-//!     data     what the entries point to
+//! ```text
+//! header   magic (8 bytes), version, number of entries, number of slots, length of the file
+//! slots    hash of a path, 1 + number of its entry; or zero twice
+//! entries  path, media type, entity tag, content, gzip of the content: (offset, length) each
+//! data     what the entries point to
+//! ```
 //!
 //! Entries are in the order of their paths. A path's entry is found in the first slot from
 //! `hash % slots` on that names it; an empty slot ends the search. The number of slots is a
