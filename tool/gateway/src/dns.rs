@@ -76,7 +76,9 @@ impl Dns {
             };
             let deadline = core.now + PATIENCE.into();
             let id = self.queries.insert_with(|id| {
-                core.poller.add_edges(&socket, Source::Query(id)).ok()?;
+                core.poller
+                    .add_level(&socket, Source::Query(id), true)
+                    .ok()?;
                 socket.send(question).ok()?;
                 Some(Query {
                     ends,

@@ -2,7 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::mem::discriminant;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -43,6 +44,28 @@ struct Published {
     starved_until: Option<Instant>,
 }
 
+/// Questions to the guest whether it has an address yet. A guest takes a while to make use of a
+/// lease or a prefix and tells nobody when it has; a connection opened too early would be lost
+/// and tried again a second later.
+struct Probe {
+    what: Sought,
+    at: Instant,
+    delay: Duration,
+}
+
+#[derive(Clone, Copy)]
+enum Sought {
+    /// The address it was leased.
+    Lease,
+    /// The address that it makes of our prefix and what is in this one.
+    OfPrefix(Ipv6Addr),
+}
+
+impl Probe {
+    const FIRST: Duration = Duration::from_millis(1);
+    const LAST: Duration = Duration::from_secs(1);
+}
+
 struct Running<F> {
     core: Core,
     tcp: Tcp,
@@ -51,6 +74,7 @@ struct Running<F> {
     published: Vec<Published>,
     started: std::time::Instant,
     observe: F,
+    probes: Vec<Probe>,
     /// The link may have frames that were not read yet.
     link_readable: bool,
 }
@@ -103,6 +127,7 @@ pub(crate) fn run(
         published,
         started: std::time::Instant::now(),
         observe,
+        probes: Vec::new(),
         link_readable: false,
     };
     running.run()?;
@@ -112,7 +137,6 @@ pub(crate) fn run(
 impl<F: FnMut(Event)> Running<F> {
     fn run(&mut self) -> io::Result<()> {
         neighbour::probe_v4(&mut self.core.link);
-        neighbour::advertise_router(&mut self.core.link);
         let mut ready = Vec::new();
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
@@ -131,6 +155,7 @@ impl<F: FnMut(Event)> Running<F> {
             self.tcp.expire(&mut self.core);
             self.dns.expire(&mut self.core);
             self.udp.expire(self.core.now);
+            self.probe();
             self.tcp.work(&mut self.core);
             self.apply_changes();
             self.enable_ports()?;
@@ -154,7 +179,13 @@ impl<F: FnMut(Event)> Running<F> {
             .published
             .iter()
             .filter_map(|published| published.starved_until);
-        let next = deadlines.into_iter().flatten().chain(starved).min()?;
+        let probes = self.probes.iter().map(|probe| probe.at);
+        let next = deadlines
+            .into_iter()
+            .flatten()
+            .chain(starved)
+            .chain(probes)
+            .min()?;
         let now = now(self.started);
         Some(if next <= now {
             Duration::ZERO
@@ -217,6 +248,39 @@ impl<F: FnMut(Event)> Running<F> {
                 }
             }
         }
+    }
+
+    /// Asks the guest for an address, at once and then ever more rarely until it has answered.
+    fn seek(&mut self, what: Sought) {
+        self.probes
+            .retain(|probe| discriminant(&probe.what) != discriminant(&what));
+        self.probes.push(Probe {
+            what,
+            at: self.core.now,
+            delay: Probe::FIRST,
+        });
+    }
+
+    fn probe(&mut self) {
+        let core = &mut self.core;
+        self.probes.retain_mut(|probe| {
+            let found = match probe.what {
+                Sought::Lease => core.guest_v4.is_some(),
+                Sought::OfPrefix(_) => core.guest_v6.is_some(),
+            };
+            if found || probe.delay > Probe::LAST {
+                return false;
+            }
+            if probe.at <= core.now {
+                match probe.what {
+                    Sought::Lease => neighbour::probe_v4(&mut core.link),
+                    Sought::OfPrefix(link_local) => neighbour::probe_v6(&mut core.link, link_local),
+                }
+                probe.at = core.now + probe.delay.into();
+                probe.delay *= 2;
+            }
+            true
+        });
     }
 
     fn apply_changes(&mut self) {
@@ -314,9 +378,7 @@ impl<F: FnMut(Event)> Running<F> {
                     match neighbour::ndp(&mut self.core.link, &packet)? {
                         Learned::Other => return self.packet(&packet, frame.payload()),
                         Learned::Has(address) => self.learn(address.into()),
-                        Learned::Ask(link_local) => {
-                            neighbour::probe_v6(&mut self.core.link, link_local);
-                        }
+                        Learned::Ask(link_local) => self.seek(Sought::OfPrefix(link_local)),
                         Learned::Nothing => {}
                     }
                     return Ok(());
@@ -383,7 +445,7 @@ impl<F: FnMut(Event)> Running<F> {
         let to = SocketAddr::new(Ipv4Addr::BROADCAST.into(), CLIENT_PORT);
         self.core.link.send_udp(from, to, &answer.message);
         if answer.leased {
-            self.learn(crate::address::GUEST_V4.into());
+            self.seek(Sought::Lease);
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Guest {
         let (sender, events) = channel();
         let gateway = std::thread::spawn(move || {
             gateway
-                .run(theirs, |event| drop(sender.send(event)))
+                .run(theirs, |event| sender.send(event).unwrap_or(()))
                 .unwrap()
         });
         let mut wire = Wire {
@@ -172,6 +172,7 @@ impl Guest {
             mtu,
             unsent: VecDeque::new(),
             longest: 0,
+            syns: 0,
         };
         let mut config = smoltcp::iface::Config::new(MAC.into());
         config.random_seed = 1;
