@@ -56,18 +56,20 @@ fn plan(manifest: &Path, on: &str, settings: &Settings) -> Result<Plan, Report> 
 /// Writes the generated crate and runs Cargo on it.
 fn carry_out(plan: &Plan, verb: Verb, ui: &Ui) -> Result<cargo::Done, Report> {
     let name = plan.model.app().name.as_str();
-    generate::write(&plan.model, &plan.layout, &plan.files)
-        .map_err(|why| Error::Write {
-            name: short(&plan.layout.folder),
-            why,
-        })?;
+    generate::write(&plan.model, &plan.layout, &plan.files).map_err(|why| Error::Write {
+        name: short(&plan.layout.folder),
+        why,
+    })?;
     let used = plan.graph.devices.iter().map(|device| device.package);
     let order = Order {
         verb,
         name,
         folder: plan.model.app().folder(),
         layout: &plan.layout,
-        packages: plan.model.closure(used.chain([plan.model.app, plan.graph.platform])) + 1,
+        packages: plan
+            .model
+            .closure(used.chain([plan.model.app, plan.graph.platform]))
+            + 1,
     };
     if ui.json {
         ui.tell(&Event::Building { name }, "", "");
@@ -102,8 +104,8 @@ pub fn build(application: &Application, settings: &Settings, ui: &Ui) -> Result<
         tell(&summary, None, ui);
         return Ok(summary);
     }
-    let plan = plan(&manifest, on, settings)?;
     let start = SystemTime::now();
+    let plan = plan(&manifest, on, settings)?;
     let done = carry_out(&plan, Verb::Build, ui)?;
     let summary = Summary::new(&plan.model, &plan.graph, &plan.layout);
     let executable = done.executable.ok_or_else(|| Error::NoExecutable {
@@ -153,10 +155,18 @@ fn tell(summary: &Summary, began: Option<Instant>, ui: &Ui) {
     let path = short(&summary.product);
     match began {
         Some(began) => {
-            let text = format!("{}, {size}, in {}: {path}", summary.name, ui::seconds(began));
+            let text = format!(
+                "{}, {size}, in {}: {path}",
+                summary.name,
+                ui::seconds(began)
+            );
             ui.tell(&event, "Built", &text);
         }
-        None => ui.tell(&event, "Fresh", &format!("{}, {size}: {path}", summary.name)),
+        None => ui.tell(
+            &event,
+            "Fresh",
+            &format!("{}, {size}: {path}", summary.name),
+        ),
     }
 }
 

@@ -109,8 +109,14 @@ pub fn run(order: &Order<'_>, ui: &Ui) -> Result<Done, Report> {
     let mut packages = BTreeSet::new();
     let mut errors = 0;
     let stdout = child.stdout.take();
-    for message in stdout.into_iter().flat_map(|s| Message::parse_stream(BufReader::new(s))) {
-        match message.into_diagnostic().wrap_err("cargo's messages could not be read")? {
+    for message in stdout
+        .into_iter()
+        .flat_map(|s| Message::parse_stream(BufReader::new(s)))
+    {
+        match message
+            .into_diagnostic()
+            .wrap_err("cargo's messages could not be read")?
+        {
             Message::CompilerArtifact(artifact) => {
                 if !artifact.target.kind.contains(&TargetKind::CustomBuild) {
                     packages.insert(artifact.package_id.repr.clone());
@@ -185,7 +191,9 @@ fn script_inputs(script: &BuildScript, done: &mut Done) {
     let output = fs::read_to_string(folder.join("output")).unwrap_or_default();
     let mut named = false;
     for line in output.lines() {
-        let line = line.strip_prefix("cargo::").or_else(|| line.strip_prefix("cargo:"));
+        let line = line
+            .strip_prefix("cargo::")
+            .or_else(|| line.strip_prefix("cargo:"));
         let line = line.unwrap_or_default();
         if let Some(variable) = line.strip_prefix("rerun-if-env-changed=") {
             done.variables.insert(variable.into());

@@ -249,8 +249,16 @@ mod tests {
         assert_eq!("1048576".parse(), Ok(Memory(1 << 20)));
         assert_eq!("2g".parse(), Ok(Memory(2 << 30)));
         for text in ["", "M", "-1M", "32MB", "1.5G", "99999999999G"] {
-            assert!(text.parse::<Memory>().unwrap_err().contains("not a size"), "{text}");
+            assert!(
+                text.parse::<Memory>().unwrap_err().contains("not a size"),
+                "{text}"
+            );
         }
-        assert!("512K".parse::<Memory>().unwrap_err().contains("at least 1M"));
+        assert!(
+            "512K"
+                .parse::<Memory>()
+                .unwrap_err()
+                .contains("at least 1M")
+        );
     }
 }

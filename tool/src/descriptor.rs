@@ -225,7 +225,10 @@ impl FnPath {
         if plain && segments.len() > 1 {
             Ok(Self(segments))
         } else {
-            Err("expected a path that starts with the crate's name, as in `crate_name::main`".into())
+            Err(
+                "expected a path that starts with the crate's name, as in `crate_name::main`"
+                    .into(),
+            )
         }
     }
 }
@@ -317,7 +320,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_the_shape_that_is_expected() {
-        for text in ["website::main", "main()", "a::b(1)", "a::b(c::d)", "(a)(b)", "", "a::<u8>::b()"] {
+        for text in [
+            "website::main",
+            "main()",
+            "a::b(1)",
+            "a::b(c::d)",
+            "(a)(b)",
+            "",
+            "a::<u8>::b()",
+        ] {
             let error = Call::read(text).unwrap_err();
             assert!(error.contains("expected"), "{text}: {error}");
         }

@@ -146,7 +146,10 @@ pub fn find(request: &Request, name: &str) -> Option<Summary> {
     });
     let state = states.find(|state| state.request == *request)?;
     let same = state.inputs.iter().all(|(path, then)| mark(path) == *then)
-        && state.variables.iter().all(|(name, then)| variable(name) == *then);
+        && state
+            .variables
+            .iter()
+            .all(|(name, then)| variable(name) == *then);
     same.then_some(state.summary)
 }
 
@@ -171,7 +174,9 @@ fn targets(folder: &Path) -> Vec<PathBuf> {
     for config in configs(folder) {
         let text = fs::read_to_string(&config).unwrap_or_default();
         let document = text.parse::<toml_edit::DocumentMut>().ok();
-        let target = document.as_ref().and_then(|d| d.get("build")?.get("target-dir")?.as_str());
+        let target = document
+            .as_ref()
+            .and_then(|d| d.get("build")?.get("target-dir")?.as_str());
         if let (Some(target), Some(base)) = (target, config.parent().and_then(Path::parent)) {
             targets.push(base.join(target));
         }
@@ -248,15 +253,23 @@ pub fn save(request: Request, inputs: Inputs<'_>, summary: Summary) -> io::Resul
     }
     let folder = request.manifest.parent().unwrap_or(Path::new("/"));
     let workspace = ["Cargo.toml", "Cargo.lock"].map(|name| inputs.workspace.join(name));
-    for file in workspace.into_iter().chain(configs(folder)).chain(toolchain(folder)) {
+    for file in workspace
+        .into_iter()
+        .chain(configs(folder))
+        .chain(toolchain(folder))
+    {
         marks.insert(file.clone(), mark(&file));
     }
     let began = inputs.began.duration_since(SystemTime::UNIX_EPOCH);
     let began = began.map_or(0, |since| since.as_nanos() as i128);
-    let changed = |mark: &Mark| {
-        mark.is_some_and(|(s, ns, _)| i128::from(s) * 1_000_000_000 + i128::from(ns) >= began)
+    let changed = |(path, mark): (&PathBuf, &Mark)| {
+        let time = mark.map_or(0, |(s, ns, _)| {
+            i128::from(s) * 1_000_000_000 + i128::from(ns)
+        });
+        // The generated crate is written after the beginning, by this tool.
+        time >= began && !path.starts_with(&inputs.layout.folder)
     };
-    if marks.values().any(changed) {
+    if marks.iter().any(changed) {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => return Ok(()),

@@ -10,6 +10,7 @@
 mod build;
 mod cargo;
 mod cli;
+mod describe;
 mod descriptor;
 mod fresh;
 mod generate;
@@ -20,6 +21,7 @@ mod report;
 mod settings;
 mod strip;
 mod summary;
+mod template;
 mod ui;
 
 use std::process::ExitCode;
@@ -46,7 +48,8 @@ fn main() -> ExitCode {
             build::build(&run.application, &run.settings, &ui)
                 .and_then(|summary| launch::run(&summary, run, &ui))
         }
-        _ => todo!(),
+        Command::New(new) => template::new(new, &Ui::new(false)).map(|()| ExitCode::SUCCESS),
+        Command::Describe(describe) => describe::describe(describe).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|report| {
         let ui = Ui::new(false);

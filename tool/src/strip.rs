@@ -35,7 +35,9 @@ pub fn replace(to: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Res
 
 fn stripped(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let magic = b"\x7fELF\x02\x01";
-    let header = bytes.get(..HEADER).filter(|header| header.starts_with(magic))?;
+    let header = bytes
+        .get(..HEADER)
+        .filter(|header| header.starts_with(magic))?;
     let table = usize::try_from(u64::from_le_bytes(array(header, 0x20)?)).ok()?;
     let entry = usize::from(u16::from_le_bytes(array(header, 0x36)?));
     let count = usize::from(u16::from_le_bytes(array(header, 0x38)?));

@@ -34,8 +34,16 @@ pub(super) fn generate(model: &Model, graph: &Graph) -> String {
     let mut dependencies = Table::new();
     for at in used {
         let mut package = model.packages[at].clone();
-        if let Some(platform) = package.descriptor.platform.as_ref().filter(|_| at == graph.platform) {
-            package.features.named.extend(platform.features.iter().cloned());
+        if let Some(platform) = package
+            .descriptor
+            .platform
+            .as_ref()
+            .filter(|_| at == graph.platform)
+        {
+            package
+                .features
+                .named
+                .extend(platform.features.iter().cloned());
         }
         dependencies[&package.name] = dependency(&package);
     }
@@ -123,8 +131,16 @@ fn patches(workspace: &Path, root: &mut Table) {
     let Some(mut patch) = document.get("patch").cloned() else {
         return;
     };
-    for (_, source) in patch.as_table_like_mut().into_iter().flat_map(|p| p.iter_mut()) {
-        for (_, entry) in source.as_table_like_mut().into_iter().flat_map(|s| s.iter_mut()) {
+    for (_, source) in patch
+        .as_table_like_mut()
+        .into_iter()
+        .flat_map(|p| p.iter_mut())
+    {
+        for (_, entry) in source
+            .as_table_like_mut()
+            .into_iter()
+            .flat_map(|s| s.iter_mut())
+        {
             if let Some(entry) = entry.as_table_like_mut() {
                 absolute(workspace, entry);
             }

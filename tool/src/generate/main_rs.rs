@@ -108,22 +108,26 @@ fn body(model: &Model, graph: &Graph) -> TokenStream {
         .map(|at| writer.device(at))
         .collect();
     let main = path(&graph.main.path);
-    let keys = keys_struct(&graph.main.path.beside("Keys"), {
-        let own = &model.app().descriptor.keys;
-        graph.keys(own).into_iter().filter(|e| e.device.is_none())
+    let takes_keys = graph.arguments.contains(&Argument::Keys);
+    let keys = takes_keys.then(|| {
+        let own = graph.keys(&model.app().descriptor.keys);
+        let own = own.into_iter().filter(|entry| entry.device.is_none());
+        let value = keys_struct(&graph.main.path.beside("Keys"), own);
+        quote!(let keys = #value;)
     });
     let arguments: Vec<TokenStream> = graph
         .arguments
         .iter()
         .map(|argument| match argument {
-            Argument::Keys => keys.clone(),
             Argument::Device(device) => writer.pass(*device),
-            Argument::Name | Argument::Runtime | Argument::Sealed => quote!(),
+            _ => quote!(keys),
         })
         .collect();
     quote! {
         #(#devices)*
-        runtime.finish(#main(#(#arguments),*).await)
+        #keys
+        let outcome = #main(#(#arguments),*).await;
+        runtime.finish(outcome)
     }
 }
 
@@ -140,6 +144,8 @@ impl Writer<'_> {
         let device = &self.graph.devices[at];
         let name = &device.name;
         let new = path(&device.provider.new.path);
+        let keys_name = ident(&format!("{}_keys", self.variables[at]));
+        let mut keys = quote!();
         let arguments: Vec<TokenStream> = device
             .arguments
             .iter()
@@ -155,7 +161,10 @@ impl Writer<'_> {
                     let own = &self.model.app().descriptor.keys;
                     let mine = self.graph.keys_at(own, Time::Run);
                     let mine = mine.filter(|entry| entry.device == Some(at));
-                    keys_struct(&device.provider.new.path.at_root("Keys"), mine)
+                    let path = device.provider.new.path.at_root("Keys");
+                    let value = keys_struct(&path, mine);
+                    keys = quote!(let #keys_name = #value;);
+                    quote!(#keys_name)
                 }
             })
             .collect();
@@ -167,7 +176,7 @@ impl Writer<'_> {
             value = quote!(runtime.check(#name, #value)?);
         }
         let variable = &self.variables[at];
-        quote!(let #variable = #value;)
+        quote!(#keys let #variable = #value;)
     }
 
     /// A device as an argument: itself the last time, a clone before.

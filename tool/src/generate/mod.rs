@@ -13,11 +13,13 @@ use mirage_manifest::keys::KeyType;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
-use crate::fresh;
 use crate::descriptor::{Artifact, FnPath};
+use crate::fresh;
 use crate::graph::Graph;
 use crate::metadata::Model;
 use crate::settings::Step;
+
+pub use cargo_toml::absolute;
 
 /// The generated crate's files, by name.
 pub type Files = BTreeMap<String, String>;

@@ -54,7 +54,9 @@ pub(super) fn provider(
             hint: missing(model, artifact, interface),
         });
     };
-    let mut nearest = candidates.iter().filter(|(distance, _)| *distance == nearest);
+    let mut nearest = candidates
+        .iter()
+        .filter(|(distance, _)| *distance == nearest);
     match (nearest.next(), nearest.next()) {
         (Some((_, only)), None) => Ok(*only),
         (Some((distance, first)), _) => {
@@ -178,10 +180,7 @@ pub(super) fn toml_key(name: &str) -> String {
 }
 
 /// The name most like `word`.
-pub fn nearest<'a>(
-    word: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names
         .into_iter()
         .map(|name| (strsim::osa_distance(word, name), name))

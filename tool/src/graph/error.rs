@@ -81,7 +81,9 @@ pub enum Error {
         entry: String,
     },
     /// A name stands for two interfaces.
-    #[error("`{device}` is the application's device of interface `{taken}`, and {asker} takes a `{interface}` of that name")]
+    #[error(
+        "`{device}` is the application's device of interface `{taken}`, and {asker} takes a `{interface}` of that name"
+    )]
     #[diagnostic(help("give the application's device another name"))]
     NameTaken {
         device: String,
@@ -94,7 +96,9 @@ pub enum Error {
     #[diagnostic(help("{hint}"))]
     UnusedEntry { entry: String, hint: String },
     /// An entry renames a device that is not the application's own.
-    #[error("the device `{device}` is asked for by {asker}: its interface is `{interface}` and cannot be changed")]
+    #[error(
+        "the device `{device}` is asked for by {asker}: its interface is `{interface}` and cannot be changed"
+    )]
     #[diagnostic(help("leave `interface` out; `provider` and values for keys may be given"))]
     FixedInterface {
         device: String,

@@ -42,7 +42,9 @@ pub(super) fn application(app: &Package) -> Result<(), Fault> {
             return Err(wrong(
                 app,
                 &place,
-                format!("the key `{name}` is read at build time, and an application has no build step"),
+                format!(
+                    "the key `{name}` is read at build time, and an application has no build step"
+                ),
                 "leave `at` out: the key is then read when the image boots",
             ));
         }
@@ -69,7 +71,11 @@ pub(super) fn provider(home: &Package, interface: &str, provider: &Provider) -> 
     )?;
     let sealed = provider.new.parameters.iter().any(|name| name == "sealed");
     match &provider.build {
-        Some(build) => krate(home, &["provides", interface, "build", "function"], &build.function)?,
+        Some(build) => krate(
+            home,
+            &["provides", interface, "build", "function"],
+            &build.function,
+        )?,
         None if sealed => {
             return Err(wrong(
                 home,

@@ -139,8 +139,13 @@ impl Wiring<'_> {
     /// The device that the parameter `parameter` of `parent` stands for.
     fn device(&mut self, parent: Option<&Parent>, parameter: &str) -> Result<usize, Fault> {
         let app = self.model.app();
-        let asker = parent.map_or_else(|| format!("`{}`", app.name), |p| format!("`{}`", p.package));
-        let own = app.descriptor.devices.get(parameter).filter(|_| parent.is_none());
+        let asker =
+            parent.map_or_else(|| format!("`{}`", app.name), |p| format!("`{}`", p.package));
+        let own = app
+            .descriptor
+            .devices
+            .get(parameter)
+            .filter(|_| parent.is_none());
         let interface = own
             .and_then(|entry| entry.interface.as_deref())
             .unwrap_or(parameter);
@@ -162,7 +167,11 @@ impl Wiring<'_> {
             }
             _ => parameter.to_string(),
         };
-        if let Some(found) = self.path.iter().position(|(other, ..)| shared && *other == name) {
+        if let Some(found) = self
+            .path
+            .iter()
+            .position(|(other, ..)| shared && *other == name)
+        {
             return Err(fault(self.cycle(found, &name)));
         }
         let made = self.devices.iter().position(|device| device.name == name);

@@ -22,7 +22,9 @@ impl FromStr for Attach {
         };
         // As Linux has it (dev_valid_name).
         let fits = (1..16).contains(&tap.len())
-            && tap.bytes().all(|b| b.is_ascii_graphic() && !b"/:%".contains(&b))
+            && tap
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"/:%".contains(&b))
             && !matches!(tap, "." | "..");
         if fits && device.as_deref() != Some("") {
             Ok(Self {
@@ -77,9 +79,18 @@ mod tests {
     fn a_tap_may_be_given_to_a_device_by_name() {
         assert_eq!(
             "net=tap0".parse(),
-            Ok(Attach { device: Some("net".into()), tap: "tap0".into() })
+            Ok(Attach {
+                device: Some("net".into()),
+                tap: "tap0".into()
+            })
         );
-        assert_eq!("tap0".parse(), Ok(Attach { device: None, tap: "tap0".into() }));
+        assert_eq!(
+            "tap0".parse(),
+            Ok(Attach {
+                device: None,
+                tap: "tap0".into()
+            })
+        );
         for text in ["", "=tap0", "net=", "a/b", "0123456789abcdef", "tap%d"] {
             assert!(text.parse::<Attach>().is_err(), "{text}");
         }
@@ -88,7 +99,10 @@ mod tests {
     #[test]
     fn a_block_device_is_writable_unless_it_says_ro() {
         let block: BlockFile = "disk=a=b.img".parse().unwrap();
-        assert_eq!((block.file.to_str(), block.read_only), (Some("a=b.img"), false));
+        assert_eq!(
+            (block.file.to_str(), block.read_only),
+            (Some("a=b.img"), false)
+        );
         let block: BlockFile = "disk=/x,ro".parse().unwrap();
         assert_eq!((block.file.to_str(), block.read_only), (Some("/x"), true));
         for text in ["", "disk", "=x", "disk=", "disk=,ro"] {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mirage_gateway::Publish;
 use miette::Diagnostic;
+use mirage_gateway::Publish;
 use thiserror::Error;
 
 use super::arguments::{Attach, BlockFile};
@@ -31,9 +31,7 @@ pub enum Resource {
 pub enum Error {
     /// A block device has no file.
     #[error("{app} has the block device `{device}`, and no file is given for it")]
-    #[diagnostic(help(
-        "add --block {device}=FILE; a new file: truncate -s 16M FILE"
-    ))]
+    #[diagnostic(help("add --block {device}=FILE; a new file: truncate -s 16M FILE"))]
     NoFile { app: String, device: String },
     /// There is no such device.
     #[error("{option}: {app} has no {kind} device `{device}`")]
@@ -270,7 +268,10 @@ mod tests {
     #[test]
     fn a_network_device_without_a_tap_goes_through_the_gateway() {
         let ports = vec!["8080:80".parse().unwrap()];
-        assert_eq!(connect(&[NET], &[], &[], &[]), Ok(vec![Resource::Gateway(vec![])]));
+        assert_eq!(
+            connect(&[NET], &[], &[], &[]),
+            Ok(vec![Resource::Gateway(vec![])])
+        );
         assert_eq!(
             connect(&[NET, UP], &["net=tap0"], &["8080:80"], &[]),
             Ok(vec![Resource::Tap("tap0".into()), Resource::Gateway(ports)])

@@ -11,7 +11,9 @@ pub fn holder(address: SocketAddr, udp: bool) -> Option<String> {
     } else {
         ("0A", ["/proc/net/tcp", "/proc/net/tcp6"])
     };
-    let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
+    let tables = tables
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok());
     let inodes: Vec<String> = tables
         .flat_map(|table| inodes(&table, address.port(), state))
         .map(|inode| format!("socket:[{inode}]"))
@@ -45,7 +47,11 @@ fn holds(process: &Path, sockets: &[String]) -> bool {
     let descriptors = descriptors.into_iter().flatten().flatten();
     descriptors
         .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-        .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+        .any(|target| {
+            sockets
+                .iter()
+                .any(|socket| target.as_os_str() == socket.as_str())
+        })
 }
 
 #[cfg(test)]
@@ -56,7 +62,10 @@ mod tests {
     fn the_process_that_listens_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let holder = holder(listener.local_addr().unwrap(), false).unwrap();
-        assert!(holder.ends_with(&format!("(process {})", std::process::id())), "{holder}");
+        assert!(
+            holder.ends_with(&format!("(process {})", std::process::id())),
+            "{holder}"
+        );
     }
 
     #[test]

@@ -56,7 +56,10 @@ pub(super) fn in_use(publish: Publish) -> String {
     let port = publish.host.port();
     let udp = publish.protocol == Protocol::Udp;
     let other = if port < u16::MAX { port + 1 } else { port - 1 };
-    let other = format!("publish another one, for example --publish {other}:{}", publish.guest);
+    let other = format!(
+        "publish another one, for example --publish {other}:{}",
+        publish.guest
+    );
     match holder(publish.host, udp) {
         Some(holder) => format!("{holder} holds it; end that, or {other}"),
         None => {

@@ -102,6 +102,14 @@ impl Session {
         while !self.console.is_finished() {
             thread::yield_now();
         }
+        // So is a sign of life that came together with the end.
+        while let Ok(news) = self.news.try_recv() {
+            if let News::Sign(at, sign) = news
+                && !std::mem::replace(&mut booted, true)
+            {
+                self.booted(at, sign, ui);
+            }
+        }
         let status = match (stopped, status.code(), status.signal()) {
             (Some(signal), _, _) | (None, None, Some(signal)) => 128 + signal,
             (None, Some(code), _) => code,
@@ -122,7 +130,11 @@ impl Session {
 fn exited(status: i32, ui: &Ui) {
     let event = Event::Exited { status };
     let meaning = match status {
-        0 | 130 => return if ui.json { ui.tell(&event, "", "") },
+        0 | 130 => {
+            return if ui.json {
+                ui.tell(&event, "", "")
+            };
+        }
         1 => "it reports an error",
         2 => "its command line is wrong",
         101 => "it panicked",

@@ -18,21 +18,21 @@ pub enum Error {
     Missing { name: String },
     /// The interface is another thing.
     #[error("the network interface `{name}` is not a tap")]
-    #[diagnostic(help(
-        "make one: sudo ip tuntap add dev tap0 mode tap user $USER"
-    ))]
+    #[diagnostic(help("make one: sudo ip tuntap add dev tap0 mode tap user $USER"))]
     NotATap { name: String },
     /// It belongs to somebody else.
     #[error("the tap `{name}` belongs to another user")]
-    #[diagnostic(help(
-        "make one of your own: sudo ip tuntap add dev NAME mode tap user $USER"
-    ))]
+    #[diagnostic(help("make one of your own: sudo ip tuntap add dev NAME mode tap user $USER"))]
     Foreign { name: String },
 }
 
 /// Looks at a tap. Returns at once.
 pub fn check(name: &str) -> Result<(), Error> {
-    check_in(Path::new("/sys/class/net"), name, rustix::process::geteuid().as_raw())
+    check_in(
+        Path::new("/sys/class/net"),
+        name,
+        rustix::process::geteuid().as_raw(),
+    )
 }
 
 fn check_in(interfaces: &Path, name: &str, user: u32) -> Result<(), Error> {
@@ -77,9 +77,21 @@ mod tests {
         assert_eq!(check("tap0", 1000), Ok(()));
         assert_eq!(check("tap0", 0), Ok(()));
         assert_eq!(check("any0", 1000), Ok(()));
-        assert_eq!(check("tap0", 1001), Err(Error::Foreign { name: name("tap0") }));
-        assert_eq!(check("tun0", 1000), Err(Error::NotATap { name: name("tun0") }));
-        assert_eq!(check("eth0", 1000), Err(Error::NotATap { name: name("eth0") }));
-        assert_eq!(check("tap1", 1000), Err(Error::Missing { name: name("tap1") }));
+        assert_eq!(
+            check("tap0", 1001),
+            Err(Error::Foreign { name: name("tap0") })
+        );
+        assert_eq!(
+            check("tun0", 1000),
+            Err(Error::NotATap { name: name("tun0") })
+        );
+        assert_eq!(
+            check("eth0", 1000),
+            Err(Error::NotATap { name: name("eth0") })
+        );
+        assert_eq!(
+            check("tap1", 1000),
+            Err(Error::Missing { name: name("tap1") })
+        );
     }
 }

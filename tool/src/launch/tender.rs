@@ -1,7 +1,7 @@
 //! The tender: its bytes are a part of this tool.
 
-use std::io::{self, Write as _};
 use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
