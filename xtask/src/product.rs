@@ -66,7 +66,10 @@ pub fn built(mut command: Command) -> Result<PathBuf> {
     }
     let image = text.lines().rev().find_map(|line| {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(value.get("image")?.as_str()?))
+        let built = value["event"] == "built";
+        built
+            .then(|| value["path"].as_str().map(PathBuf::from))
+            .flatten()
     });
     image.with_context(|| format!("{command:?} names no image:\n{text}"))
 }
