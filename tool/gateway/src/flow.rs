@@ -52,11 +52,13 @@ impl Connection {
     }
 }
 
-/// A published connection that the guest has refused while it was still booting.
-#[derive(Debug, Clone, Copy)]
+/// Opening a published connection anew, towards a guest that is still booting.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Retry {
     pub(crate) at: Option<Instant>,
     pub(crate) attempts: u32,
+    /// The guest has refused the last attempt: nothing is to be expected before the next.
+    pub(crate) refused: bool,
 }
 
 pub(crate) struct Flow {
@@ -104,10 +106,7 @@ impl Flow {
             host,
             connection,
             published,
-            retry: Retry {
-                at: None,
-                attempts: 0,
-            },
+            retry: Retry::default(),
             established: false,
             queued: false,
             scheduled: None,
@@ -138,6 +137,7 @@ impl Flow {
             return false;
         }
         socket.set_timeout(None);
+        self.retry.at = None;
         self.established = true;
         true
     }

@@ -305,6 +305,13 @@ impl Tcp {
             return;
         };
         let (guest, far) = (flow.ends.guest, flow.ends.far);
+        // A guest that is still looking for its neighbours loses its answers.
+        let patience = Duration::from_millis(20 << flow.retry.attempts.min(4));
+        flow.retry.refused = false;
+        flow.retry.at = match flow.published {
+            Some(place) if core.may_retry(place) => Some(core.now + patience.into()),
+            _ => None,
+        };
         let local = IpEndpoint::new(far.ip().into(), far.port());
         let remote = IpEndpoint::new(guest.ip().into(), guest.port());
         let socket = flow.connection.renew();
@@ -382,7 +389,7 @@ impl Tcp {
         match flow.connection.socket().state() {
             // A reset still has to be sent.
             State::Closed if blocked && flow.connection.socket().remote_endpoint().is_some() => {}
-            State::Closed if flow.retry.at.is_some() => {}
+            State::Closed if flow.retry.refused => {}
             State::Closed if flow.established => return self.end(core, id, Ended::Closed),
             State::Closed => return self.refused(core, id),
             // No segment of the past wanders on this link: nothing is to be waited for
@@ -429,7 +436,7 @@ impl Tcp {
             return self.end(core, id, Ended::Refused);
         }
         let delay = Duration::from_millis(1 << flow.retry.attempts.min(5));
-        flow.retry.attempts += 1;
+        flow.retry.refused = true;
         flow.retry.at = Some(core.now + delay.into());
         self.schedule(core.now, id);
     }
@@ -449,6 +456,7 @@ impl Tcp {
         };
         self.owners.remove(&flow.ends);
         flow.ends = ends;
+        flow.retry.attempts += 1;
         self.owners.insert(ends, Owner::Flow(id));
         self.connect(core, id);
     }

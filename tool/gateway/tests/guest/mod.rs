@@ -56,6 +56,12 @@ impl Wire {
         }
     }
 
+    /// The gateway has taken every frame.
+    pub fn is_drained(&mut self) -> bool {
+        self.flush();
+        self.unsent.is_empty()
+    }
+
     pub fn receive_frame(&mut self) -> Option<Vec<u8>> {
         let mut message = vec![0; 70_000];
         let (_, len) = recv(&self.fd, &mut message[..], RecvFlags::DONTWAIT).ok()?;
@@ -307,6 +313,23 @@ impl Guest {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+
+    /// Sends what is still to be sent without reading anything.
+    pub fn drain_unread(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.wire.is_drained() {
+            assert!(Instant::now() < deadline, "the gateway does not read");
+            let mut fds = [PollFd::new(&self.wire.fd, PollFlags::OUT)];
+            poll(
+                &mut fds,
+                Some(&Timespec {
+                    tv_sec: 20,
+                    tv_nsec: 0,
+                }),
+            )
+            .unwrap();
+        }
     }
 
     pub fn listen(&mut self, port: u16) -> SocketHandle {
