@@ -22,8 +22,20 @@
 //! panic handler, the global allocator, `memcpy` and its family. Without it the crate is an
 //! ordinary library, whose tests run on the host.
 //!
-//! The package's build script hands over the link arguments, which name the link script; the
-//! generated crate's build script passes them on. See `build.rs` and `link.ld`.
+//! This package's build script hands over the link arguments, which name the link script; the
+//! generated crate's build script passes them on:
+//!
+//! ```no_run
+//! // build.rs
+//! let arguments = std::env::var("DEP_MIRAGE_IMAGE_LINK_ARGS").unwrap();
+//! for argument in arguments.split(';') {
+//!     println!("cargo::rustc-link-arg-bins={argument}");
+//! }
+//! ```
+//!
+//! That, a profile with `panic = "abort"`, and `cargo build --release --target
+//! x86_64-unknown-linux-gnu` (with a target, so that build scripts are spared) make an image.
+//! `lto = "fat"`, `codegen-units = 1` and `opt-level = 3` make it small and fast.
 //!
 //! An image never has a page that is both writable and executable, never unwinds, has one thread
 //! and maps no memory but its arena.
@@ -64,30 +76,35 @@ macro_rules! image {
         keys: [$(($key:expr, $type:ident, $default:expr, $required:expr, $doc:expr $(,)?)),* $(,)?],
         main: $main:expr $(,)?
     ) => {
-        const DEVICES: &[$crate::macro_support::Device<'static>] = &[$(
-            $crate::macro_support::Device::new($crate::macro_support::Kind::$kind, $device)
-        ),*];
+        // A block of its own: what is named here meets no name of the crate.
+        const _: () = {
+            const MIRAGE_DEVICES: &[$crate::macro_support::Device<'static>] = &[$(
+                $crate::macro_support::Device::new($crate::macro_support::Kind::$kind, $device)
+            ),*];
 
-        const KEYS: &[$crate::macro_support::KeySpec<'static>] = &[$(
-            $crate::macro_support::KeySpec {
-                name: $key,
-                kind: $crate::macro_support::KeyType::$type,
-                default: $default,
-                required: $required,
-                doc: $doc,
+            const MIRAGE_KEYS: &[$crate::macro_support::KeySpec<'static>] = &[$(
+                $crate::macro_support::KeySpec {
+                    name: $key,
+                    kind: $crate::macro_support::KeyType::$type,
+                    default: $default,
+                    required: $required,
+                    doc: $doc,
+                }
+            ),*];
+
+            // The section is the image's manifest: a tender reads it before the start.
+            #[used]
+            #[unsafe(link_section = ".note.mirage")]
+            static MIRAGE_NOTE: $crate::macro_support::Note<
+                { $crate::macro_support::note_len(MIRAGE_DEVICES) },
+            > = $crate::macro_support::Note::new(MIRAGE_DEVICES);
+
+            // The entry point in mirage-image jumps here. Not every `main` needs both parameters.
+            #[allow(unused_variables)]
+            #[unsafe(no_mangle)]
+            fn mirage_image_main(start: $crate::macro_support::Start) -> ! {
+                $crate::boot(start, MIRAGE_DEVICES, MIRAGE_KEYS, $main)
             }
-        ),*];
-
-        // The section is the image's manifest: a tender reads it before the start.
-        #[used]
-        #[unsafe(link_section = ".note.mirage")]
-        static NOTE: $crate::macro_support::Note<{ $crate::macro_support::note_len(DEVICES) }> =
-            $crate::macro_support::Note::new(DEVICES);
-
-        // The entry point in mirage-image jumps here.
-        #[unsafe(no_mangle)]
-        extern "C" fn mirage_image_main(start: $crate::macro_support::Start) -> ! {
-            $crate::boot(start, DEVICES, KEYS, $main)
-        }
+        };
     };
 }
