@@ -256,16 +256,31 @@ mod tests {
     use std::vec::Vec;
 
     fn parse<'a>(words: &[&'a str]) -> Result<Arguments<'a>, String> {
-        let words: Vec<&[u8]> = ["tender"].iter().chain(words).map(|w| w.as_bytes()).collect();
+        let words: Vec<&[u8]> = ["tender"]
+            .iter()
+            .chain(words)
+            .map(|w| w.as_bytes())
+            .collect();
         Arguments::parse(words).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_whole_command_line_is_read() {
         let arguments = parse(&[
-            "--memory", "65536", "--net", "net=tap:tap0", "--net",
-            "up=fd:7,mtu=9000,mac=02:00:00:00:00:01", "--block", "disk=a,b", "--all-namespaces",
-            "--block", "cd=x=y,ro", "site.img", "port=80", "--memory",
+            "--memory",
+            "65536",
+            "--net",
+            "net=tap:tap0",
+            "--net",
+            "up=fd:7,mtu=9000,mac=02:00:00:00:00:01",
+            "--block",
+            "disk=a,b",
+            "--all-namespaces",
+            "--block",
+            "cd=x=y,ro",
+            "site.img",
+            "port=80",
+            "--memory",
         ])
         .unwrap();
         assert_eq!(arguments.memory, 65_536);
@@ -278,7 +293,10 @@ mod tests {
             [
                 &Attachment {
                     name: "net",
-                    resource: Resource::Tap { interface: b"tap0", mac: None }
+                    resource: Resource::Tap {
+                        interface: b"tap0",
+                        mac: None
+                    }
                 },
                 &Attachment {
                     name: "up",
@@ -290,11 +308,17 @@ mod tests {
                 },
                 &Attachment {
                     name: "disk",
-                    resource: Resource::File { path: b"a,b", writable: true }
+                    resource: Resource::File {
+                        path: b"a,b",
+                        writable: true
+                    }
                 },
                 &Attachment {
                     name: "cd",
-                    resource: Resource::File { path: b"x=y", writable: false }
+                    resource: Resource::File {
+                        path: b"x=y",
+                        writable: false
+                    }
                 },
             ]
         );
@@ -321,13 +345,19 @@ mod tests {
             (&["--block"], "--block needs a value"),
             (&["--mem", "1", "i"], "unknown option --mem"),
             (&["-"], "unknown option -"),
-            (&["--memory", "65536", "--memory", "65536", "i"], "--memory is given twice"),
+            (
+                &["--memory", "65536", "--memory", "65536", "i"],
+                "--memory is given twice",
+            ),
             (&["--memory", "32M", "i"], "32M"),
             (&["--memory", "0", "i"], "0"),
             (&["--memory", "61440", "i"], "61440"),
             (&["--memory", "65537", "i"], "65537"),
             (&["--memory", "17592186048512", "i"], "17592186048512"),
-            (&["--memory", "99999999999999999999", "i"], "99999999999999999999"),
+            (
+                &["--memory", "99999999999999999999", "i"],
+                "99999999999999999999",
+            ),
             (&["--net", "net", "i"], "--net net"),
             (&["--net", "=tap:tap0", "i"], "--net =tap:tap0"),
             (&["--net", "Net=tap:tap0", "i"], "--net Net=tap:tap0"),
@@ -336,20 +366,41 @@ mod tests {
             (&["--net", "net=veth:tap0", "i"], "--net net=veth:tap0"),
             (&["--net", "net=tap:", "i"], "interface"),
             (&["--net", "net=tap:tap%d", "i"], "tap%d"),
-            (&["--net", "net=tap:0123456789abcdef", "i"], "0123456789abcdef"),
+            (
+                &["--net", "net=tap:0123456789abcdef", "i"],
+                "0123456789abcdef",
+            ),
             (&["--net", "net=tap:a/b", "i"], "a/b"),
             (&["--net", "net=tap:..", "i"], ".."),
-            (&["--net", "net=tap:tap0,mtu=1500", "i"], "--net net=tap:tap0,mtu=1500"),
+            (
+                &["--net", "net=tap:tap0,mtu=1500", "i"],
+                "--net net=tap:tap0,mtu=1500",
+            ),
             (&["--net", "net=tap:tap0,ro", "i"], "--net net=tap:tap0,ro"),
             (&["--net", "net=fd:2", "i"], "descriptor 2"),
             (&["--net", "net=fd:-1", "i"], "descriptor -1"),
-            (&["--net", "net=fd:4294967296", "i"], "descriptor 4294967296"),
-            (&["--net", "net=fd:2147483648", "i"], "descriptor 2147483648"),
+            (
+                &["--net", "net=fd:4294967296", "i"],
+                "descriptor 4294967296",
+            ),
+            (
+                &["--net", "net=fd:2147483648", "i"],
+                "descriptor 2147483648",
+            ),
             (&["--net", "net=fd:3,mtu=67", "i"], "67"),
             (&["--net", "net=fd:3,mtu=65536", "i"], "65536"),
-            (&["--net", "net=fd:3,mac=01:00:00:00:00:00", "i"], "01:00:00:00:00:00"),
-            (&["--net", "net=fd:3,mtu=99,mtu=99", "i"], "--net net=fd:3,mtu=99,mtu=99"),
-            (&["--net", "a=fd:3", "--block", "a=f", "i"], "device a is given twice"),
+            (
+                &["--net", "net=fd:3,mac=01:00:00:00:00:00", "i"],
+                "01:00:00:00:00:00",
+            ),
+            (
+                &["--net", "net=fd:3,mtu=99,mtu=99", "i"],
+                "--net net=fd:3,mtu=99,mtu=99",
+            ),
+            (
+                &["--net", "a=fd:3", "--block", "a=f", "i"],
+                "device a is given twice",
+            ),
             (&["--block", "disk", "i"], "--block disk"),
             (&["--block", "disk=", "i"], "--block disk="),
             (&["--block", "disk=,ro", "i"], "--block disk=,ro"),

@@ -56,7 +56,11 @@ pub fn lay_out(image: u32, devices: &[Opened], descriptors: &mut [u32]) -> Resul
     // Out of the way first: a descriptor may lie where another one belongs.
     let away = |descriptor: u32| match descriptor <= image_place {
         true => {
-            let arguments = [descriptor as usize, F_DUPFD_CLOEXEC, image_place as usize + 1];
+            let arguments = [
+                descriptor as usize,
+                F_DUPFD_CLOEXEC,
+                image_place as usize + 1,
+            ];
             sys::number(sys::FCNTL, arguments).map(|moved| moved as u32)
         }
         false => Ok(descriptor),
@@ -106,7 +110,12 @@ fn watch(number: usize) -> sys::Result<usize> {
     let descriptor = FIRST_DEVICE as usize + number;
     let event = &raw mut event as usize;
     // SAFETY: the kernel reads one event.
-    unsafe { sys::call(sys::EPOLL_CTL, [EPOLL as usize, EPOLL_CTL_ADD, descriptor, event]) }
+    unsafe {
+        sys::call(
+            sys::EPOLL_CTL,
+            [EPOLL as usize, EPOLL_CTL_ADD, descriptor, event],
+        )
+    }
 }
 
 /// No signal is blocked, and a console that nobody reads any more ends nothing.

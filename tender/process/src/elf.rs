@@ -98,7 +98,10 @@ impl<'a> Elf<'a> {
     pub fn notes(&self) -> impl Iterator<Item = Extent> + use<'a> {
         entries(self.segments)
             .filter(|segment| segment.kind == PT_NOTE)
-            .map(|Segment { offset, filesz, .. }| Extent { offset, len: filesz })
+            .map(|Segment { offset, filesz, .. }| Extent {
+                offset,
+                len: filesz,
+            })
     }
 }
 

@@ -66,9 +66,16 @@ mod tests {
         let mut text = Text::<LONGEST>::new();
         memory(&mut text, 33_554_432).unwrap();
         let mac = Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
-        let net = Opened::Net { mac, mtu: 1500, offload: true };
+        let net = Opened::Net {
+            mac,
+            mtu: 1500,
+            offload: true,
+        };
         device(&mut text, 0, &net).unwrap();
-        let block = Opened::Block { size: 1_048_576, writable: true };
+        let block = Opened::Block {
+            size: 1_048_576,
+            writable: true,
+        };
         device(&mut text, 1, &block).unwrap();
         assert_eq!(
             std::str::from_utf8(text.as_bytes()).unwrap(),
@@ -83,7 +90,10 @@ mod tests {
         let mut text = Text::<LONGEST>::new();
         memory(&mut text, u64::MAX).unwrap();
         for number in 0..mirage_manifest::MAX_DEVICES {
-            let block = Opened::Block { size: u64::MAX, writable: false };
+            let block = Opened::Block {
+                size: u64::MAX,
+                writable: false,
+            };
             device(&mut text, number, &block).unwrap();
         }
     }

@@ -5,8 +5,8 @@
 //! compared in all their 64 bits. The calls an image makes most come first.
 
 use crate::bpf::{
-    ADD_K, ADD_X, Instruction, JA, JEQ_K, JEQ_X, JGE_K, JGE_X, JGT_K, JGT_X, JSET_K, LD_ABS, LD_IMM,
-    LD_MEM, LDX_MEM, Program, RET, ST, SUB_K, TAX,
+    ADD_K, ADD_X, Instruction, JA, JEQ_K, JEQ_X, JGE_K, JGE_X, JGT_K, JGT_X, JSET_K, LD_ABS,
+    LD_IMM, LD_MEM, LDX_MEM, Program, RET, ST, SUB_K, TAX,
 };
 use crate::environment::Opened;
 use crate::{ARENA, CONSOLE, EPOLL, FIRST_DEVICE, TENDER};
@@ -250,15 +250,20 @@ impl Program<'_> {
         self.high(0);
         self.require(JEQ_K, 0);
         self.low(0);
+        // Each case but the last jumps over those after it; each has the same length.
         const CASE: u32 = 6;
         let mut left = blocks.clone().count() as u32;
         for (descriptor, size) in blocks {
             left -= 1;
-            self.branch(JEQ_K, descriptor, 0, CASE as usize - 1);
-            self.limit(size);
-            self.push(JA, left * CASE + 1);
+            if left > 0 {
+                self.branch(JEQ_K, descriptor, 0, CASE as usize - 1);
+                self.limit(size);
+                self.push(JA, left * CASE);
+            } else {
+                self.require(JEQ_K, descriptor);
+                self.limit(size);
+            }
         }
-        self.push(RET, KILL);
         self.range(offset, len, 0);
     }
 

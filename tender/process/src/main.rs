@@ -129,7 +129,10 @@ unsafe fn start(
         count += 1;
     }
     let devices = opened.get(..count).unwrap_or_default();
-    let descriptors = room.descriptors.get_mut(..devices.len()).unwrap_or_default();
+    let descriptors = room
+        .descriptors
+        .get_mut(..devices.len())
+        .unwrap_or_default();
     let environment = &mut room.environment;
     let lines = environment_lines(environment, &mut room.lines, arguments.memory, devices)
         .ok_or(Error::TooLarge)?;
@@ -209,7 +212,10 @@ fn environment_lines(
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    let _ = sys::write(STANDARD_ERROR, b"mirage: the tender failed; this is its own fault\n");
+    let _ = sys::write(
+        STANDARD_ERROR,
+        b"mirage: the tender failed; this is its own fault\n",
+    );
     sys::exit(NOT_STARTED)
 }
 

@@ -133,7 +133,8 @@ fn tap(interface: &[u8]) -> Result<Tap, Error<'_>> {
     unsafe { sys::ioctl(descriptor, TUNSETVNETHDRSZ, &mut header) }
         .map_err(|errno| Error::TapHeader(name, errno))?;
     // A tap that outlives its user keeps what the last one set: always set it.
-    let offload = |features| sys::number(sys::IOCTL, [descriptor as usize, TUNSETOFFLOAD, features]);
+    let offload =
+        |features| sys::number(sys::IOCTL, [descriptor as usize, TUNSETOFFLOAD, features]);
     let offloads = offload(OFFLOADS).is_ok();
     if !offloads {
         offload(0).map_err(|errno| Error::TapHeader(name, errno))?;
@@ -166,7 +167,12 @@ fn prepare_socket(descriptor: u32) -> bool {
     let (mut kind, mut len) = (0u32, 4u32);
     let (to, length) = (&raw mut kind as usize, &raw mut len as usize);
     // SAFETY: the kernel writes an int and its length.
-    let got = unsafe { sys::call(sys::GETSOCKOPT, [descriptor, SOL_SOCKET, SO_TYPE, to, length]) };
+    let got = unsafe {
+        sys::call(
+            sys::GETSOCKOPT,
+            [descriptor, SOL_SOCKET, SO_TYPE, to, length],
+        )
+    };
     if got.is_err() || !matches!(kind, SOCK_DGRAM | SOCK_SEQPACKET) {
         return false;
     }
@@ -192,12 +198,12 @@ fn block(path: &[u8], writable: bool) -> Result<(u32, u64), Error<'_>> {
         false => (sys::O_RDONLY, LOCK_SH),
     };
     let descriptor = open(path, mode).map_err(failed)?;
-    sys::number(sys::FLOCK, [descriptor as usize, lock | LOCK_NB]).map_err(|errno| {
-        match errno {
+    sys::number(sys::FLOCK, [descriptor as usize, lock | LOCK_NB]).map_err(
+        |errno| match errno {
             Errno::EAGAIN => Error::BlockInUse(name),
             errno => failed(errno),
-        }
-    })?;
+        },
+    )?;
     let size = match sys::stat(descriptor).map_err(failed)? {
         (FileType::REGULAR, size) => size,
         (FileType::BLOCK, _) => {

@@ -107,7 +107,16 @@ mod tests {
     fn a_number_is_decimal_digits_that_fit() {
         assert_eq!(number(b"0"), Some(0));
         assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
-        for word in ["", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616", "1K"] {
+        for word in [
+            "",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "0x1",
+            "18446744073709551616",
+            "1K",
+        ] {
             assert_eq!(number(word.as_bytes()), None, "{word}");
         }
     }

@@ -14,8 +14,18 @@ fn image() -> Vec<u8> {
     put(&mut file, 52, &64u16.to_le_bytes());
     put(&mut file, 54, &56u16.to_le_bytes());
     put(&mut file, 56, &4u16.to_le_bytes());
-    segment(&mut file, 0, [PT_LOAD, 5], [0x1000, 0x20_1000, 0x800, 0x800]);
-    segment(&mut file, 1, [PT_LOAD, 6], [0x2000, 0x20_2000, 0x10, 0x9000]);
+    segment(
+        &mut file,
+        0,
+        [PT_LOAD, 5],
+        [0x1000, 0x20_1000, 0x800, 0x800],
+    );
+    segment(
+        &mut file,
+        1,
+        [PT_LOAD, 6],
+        [0x2000, 0x20_2000, 0x10, 0x9000],
+    );
     segment(&mut file, 2, [PT_NOTE, 4], [0x1700, 0x20_1700, 0x20, 0x20]);
     segment(&mut file, 3, [PT_GNU_STACK, 6], [0, 0, 0, 0]);
     file
@@ -41,7 +51,10 @@ fn check(file: &[u8]) -> Result<(u64, Vec<Extent>), ElfError> {
 
 #[test]
 fn an_image_is_one() {
-    let note = Extent { offset: 0x1700, len: 0x20 };
+    let note = Extent {
+        offset: 0x1700,
+        len: 0x20,
+    };
     assert_eq!(check(&image()), Ok((0x1000 + 0x9000, vec![note])));
 }
 
@@ -68,12 +81,27 @@ fn what_is_wrong_is_named() {
         (|f| f[57] = 0xff, ElfError::Header),
         (|f| f[56] = 0, ElfError::Empty),
         (|f| segment(f, 2, [PT_INTERP, 4], [0; 4]), ElfError::Dynamic),
-        (|f| segment(f, 2, [PT_DYNAMIC, 4], [0; 4]), ElfError::Dynamic),
-        (|f| segment(f, 3, [PT_GNU_STACK, 7], [0; 4]), ElfError::ExecutableStack),
+        (
+            |f| segment(f, 2, [PT_DYNAMIC, 4], [0; 4]),
+            ElfError::Dynamic,
+        ),
+        (
+            |f| segment(f, 3, [PT_GNU_STACK, 7], [0; 4]),
+            ElfError::ExecutableStack,
+        ),
         (|f| segment(f, 3, [0, 7], [0; 4]), ElfError::ExecutableStack),
-        (|f| segment(f, 0, [PT_LOAD, 7], [0x1000, 0x20_1000, 1, 1]), ElfError::WritableCode(0)),
-        (|f| segment(f, 2, [PT_NOTE, 4], [0x2fff, 0, 2, 2]), ElfError::Truncated),
-        (|f| segment(f, 2, [PT_NOTE, 4], [u64::MAX, 0, 2, 2]), ElfError::Truncated),
+        (
+            |f| segment(f, 0, [PT_LOAD, 7], [0x1000, 0x20_1000, 1, 1]),
+            ElfError::WritableCode(0),
+        ),
+        (
+            |f| segment(f, 2, [PT_NOTE, 4], [0x2fff, 0, 2, 2]),
+            ElfError::Truncated,
+        ),
+        (
+            |f| segment(f, 2, [PT_NOTE, 4], [u64::MAX, 0, 2, 2]),
+            ElfError::Truncated,
+        ),
         (
             |f| {
                 f.resize(0x6000, 0);
@@ -82,18 +110,48 @@ fn what_is_wrong_is_named() {
             ElfError::Notes,
         ),
         // Below, above, across the upper bound, wrapped around.
-        (|f| segment(f, 0, [PT_LOAD, 5], [0, 0xf_f000, 1, 1]), ElfError::Segment(0)),
-        (|f| segment(f, 1, [PT_LOAD, 6], [0, 1 << 40, 1, 1]), ElfError::Segment(1)),
-        (|f| segment(f, 1, [PT_LOAD, 6], [0, 0x7fff_f000, 1, 0x1001]), ElfError::Segment(1)),
-        (|f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 1, u64::MAX]), ElfError::Segment(1)),
+        (
+            |f| segment(f, 0, [PT_LOAD, 5], [0, 0xf_f000, 1, 1]),
+            ElfError::Segment(0),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 1 << 40, 1, 1]),
+            ElfError::Segment(1),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 0x7fff_f000, 1, 0x1001]),
+            ElfError::Segment(1),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 1, u64::MAX]),
+            ElfError::Segment(1),
+        ),
         // On the page of the code, below it, empty, longer in the file than in memory.
-        (|f| segment(f, 1, [PT_LOAD, 6], [0x800, 0x20_1800, 1, 1]), ElfError::Segment(1)),
-        (|f| segment(f, 1, [PT_LOAD, 6], [0, 0x20_0000, 1, 1]), ElfError::Segment(1)),
-        (|f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 0, 0]), ElfError::Segment(1)),
-        (|f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 2, 1]), ElfError::Segment(1)),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0x800, 0x20_1800, 1, 1]),
+            ElfError::Segment(1),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 0x20_0000, 1, 1]),
+            ElfError::Segment(1),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 0, 0]),
+            ElfError::Segment(1),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 2, 1]),
+            ElfError::Segment(1),
+        ),
         // Not congruent; memory past the file's content that cannot be zeroed.
-        (|f| segment(f, 1, [PT_LOAD, 6], [1, 0x30_0000, 1, 1]), ElfError::Segment(1)),
-        (|f| segment(f, 1, [PT_LOAD, 4], [0, 0x30_0000, 1, 2]), ElfError::Segment(1)),
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [1, 0x30_0000, 1, 1]),
+            ElfError::Segment(1),
+        ),
+        (
+            |f| segment(f, 1, [PT_LOAD, 4], [0, 0x30_0000, 1, 2]),
+            ElfError::Segment(1),
+        ),
         // Before the code, just past it, in the data.
         (|f| put(f, 24, &0x20_0fffu64.to_le_bytes()), ElfError::Entry),
         (|f| put(f, 24, &0x20_1800u64.to_le_bytes()), ElfError::Entry),

@@ -70,6 +70,34 @@ fn run(program: &[Instruction], data: &[u32; 16]) -> Result<u32, &'static str> {
     }
 }
 
+/// For each instruction whether every scratch word it reads is written before, by the rule of the
+/// kernel's check_load_and_stores: it believes that a return goes on with the next instruction.
+fn reads_are_written(program: &[Instruction]) -> Vec<bool> {
+    let mut known = vec![u16::MAX; program.len() + 1];
+    known[0] = 0;
+    let mut result = Vec::new();
+    let mut here = 0;
+    for (at, Instruction { code, jt, jf, k }) in program.iter().copied().enumerate() {
+        here &= known[at];
+        let reads = matches!(code, LD_MEM | LDX_MEM);
+        result.push(!reads || here & 1 << k != 0);
+        match code {
+            ST => here |= 1 << k,
+            JA => {
+                known[at + 1 + k as usize] &= here;
+                here = u16::MAX;
+            }
+            code if code & 7 == 5 => {
+                known[at + 1 + usize::from(jt)] &= here;
+                known[at + 1 + usize::from(jf)] &= here;
+                here = u16::MAX;
+            }
+            _ => {}
+        }
+    }
+    result
+}
+
 fn call(program: &[Instruction], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let mut data = [0; 16];
     data[0] = number;
@@ -123,9 +151,7 @@ fn allowed(rights: &Rights<'_>, number: u32, [a, b, c, d, e, f]: [u64; 6]) -> bo
         // madvise
         28 => {
             let end = u128::from(a) + u128::from(b);
-            a >= 0x1000_0000_0000
-                && end <= 0x1000_0000_0000 + u128::from(rights.memory)
-                && c == 4
+            a >= 0x1000_0000_0000 && end <= 0x1000_0000_0000 + u128::from(rights.memory) && c == 4
         }
         231 => true,
         // execveat
@@ -134,20 +160,49 @@ fn allowed(rights: &Rights<'_>, number: u32, [a, b, c, d, e, f]: [u64; 6]) -> bo
     }
 }
 
-const NET: Opened = Opened::Net { mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, offload: true };
+const NET: Opened = Opened::Net {
+    mac: Mac([2, 0, 0, 0, 0, 1]),
+    mtu: 1500,
+    offload: true,
+};
 
 fn devices() -> impl Strategy<Value = Vec<Opened>> {
-    let size = prop_oneof![1u64..5, 0x7f_ffffu64..0x80_0002, Just(i64::MAX as u64 / 512)];
-    let block = (size, any::<bool>()).prop_map(|(sectors, writable)| {
-        Opened::Block { size: sectors * 512, writable }
+    let size = prop_oneof![
+        1u64..5,
+        0x7f_ffffu64..0x80_0002,
+        Just(i64::MAX as u64 / 512)
+    ];
+    let block = (size, any::<bool>()).prop_map(|(sectors, writable)| Opened::Block {
+        size: sectors * 512,
+        writable,
     });
     prop::collection::vec(prop_oneof![Just(NET), block], 0..=63)
 }
 
 /// A number near one that matters, or one of half a word changed, or any.
 fn argument(devices: &[Opened], memory: u64) -> impl Strategy<Value = u64> + use<> {
-    let mut edges = vec![0, 1, 2, 3, 4, 0x1000, 0x10_4022, ARENA, ARENA + memory, memory];
-    edges.extend([0x4_0000, 0x10_0000, 1 << 31, 1 << 32, 1 << 63, u64::MAX, 68, 0x4_2000]);
+    let mut edges = vec![
+        0,
+        1,
+        2,
+        3,
+        4,
+        0x1000,
+        0x10_4022,
+        ARENA,
+        ARENA + memory,
+        memory,
+    ];
+    edges.extend([
+        0x4_0000,
+        0x10_0000,
+        1 << 31,
+        1 << 32,
+        1 << 63,
+        u64::MAX,
+        68,
+        0x4_2000,
+    ]);
     edges.extend((0..devices.len() as u64).map(|number| number + 4));
     edges.extend(devices.iter().filter_map(|device| match device {
         Opened::Block { size, .. } => Some(*size),
@@ -169,7 +224,12 @@ const CALLS: [u32; 14] = [1, 9, 17, 18, 19, 20, 28, 75, 228, 231, 285, 318, 322,
 type Case = (Vec<Opened>, u64, Vec<(u32, [u64; 6])>);
 
 fn cases() -> impl Strategy<Value = Case> {
-    let memory = prop_oneof![Just(32u64 << 20), Just(1 << 44), Just(5 << 32), Just(65_536)];
+    let memory = prop_oneof![
+        Just(32u64 << 20),
+        Just(1 << 44),
+        Just(5 << 32),
+        Just(65_536)
+    ];
     (devices(), memory).prop_flat_map(|(devices, memory)| {
         let any_argument = || argument(&devices, memory);
         let number = prop_oneof![
@@ -178,7 +238,11 @@ fn cases() -> impl Strategy<Value = Case> {
             1 => any::<u32>(),
             1 => prop::sample::select(&CALLS[..]).prop_map(|number| number | 0x4000_0000),
         ];
-        let one = (number, prop::array::uniform6(any_argument()), any::<[bool; 6]>());
+        let one = (
+            number,
+            prop::array::uniform6(any_argument()),
+            any::<[bool; 6]>(),
+        );
         let size = move |number, mut arguments: [u64; 6], fit: [bool; 6], fitting: [u64; 6]| {
             // Half of the arguments as the call wants them: else hardly any call passes.
             for (place, (fit, value)) in arguments.iter_mut().zip(fit.into_iter().zip(fitting)) {
@@ -192,7 +256,11 @@ fn cases() -> impl Strategy<Value = Case> {
             let fitting = fitting(number, memory, arguments);
             size(number, arguments, fit, fitting)
         });
-        (Just(devices), Just(memory), prop::collection::vec(calls, 64))
+        (
+            Just(devices),
+            Just(memory),
+            prop::collection::vec(calls, 64),
+        )
     })
 }
 
@@ -236,8 +304,10 @@ proptest! {
             Rights { memory: 1 << 25, devices: &devices, image: 68, empty_path: 0x4_2000 };
         let mut room = vec![Instruction::default(); LONGEST];
         let program = build(&rights, &mut room).expect("it fits");
+        let valid = reads_are_written(program);
         for (at, instruction) in program.iter().enumerate() {
             let left = program.len() - at - 1;
+            prop_assert!(valid[at], "reads at {} what may not be written", at);
             let Instruction { code, jt, jf, k } = *instruction;
             match code {
                 JA => prop_assert!((k as usize) < left),
@@ -253,8 +323,16 @@ proptest! {
 
 #[test]
 fn the_largest_program_fits_and_a_smaller_room_is_refused() {
-    let devices = [Opened::Block { size: 512, writable: true }; 63];
-    let rights = Rights { memory: 1 << 25, devices: &devices, image: 68, empty_path: 0x4_2000 };
+    let devices = [Opened::Block {
+        size: 512,
+        writable: true,
+    }; 63];
+    let rights = Rights {
+        memory: 1 << 25,
+        devices: &devices,
+        image: 68,
+        empty_path: 0x4_2000,
+    };
     let mut room = vec![Instruction::default(); LONGEST];
     let len = build(&rights, &mut room).unwrap().len();
     assert!(build(&rights, &mut room[..len]).is_some());
@@ -266,8 +344,16 @@ fn the_largest_program_fits_and_a_smaller_room_is_refused() {
 #[test]
 fn a_range_may_end_exactly_at_the_end() {
     let size = 5 << 32;
-    let devices = [Opened::Block { size, writable: true }];
-    let rights = Rights { memory: 1 << 25, devices: &devices, image: 5, empty_path: 0x4_2000 };
+    let devices = [Opened::Block {
+        size,
+        writable: true,
+    }];
+    let rights = Rights {
+        memory: 1 << 25,
+        devices: &devices,
+        image: 5,
+        empty_path: 0x4_2000,
+    };
     let mut room = vec![Instruction::default(); LONGEST];
     let program = build(&rights, &mut room).unwrap();
     let pread = |offset, len| call(program, X86_64, PREAD64, [4, 0, len, offset, 0, 0]);

@@ -1,0 +1,83 @@
+//! Every wrong command line is told apart and ends with status 125.
+
+use std::process::Command;
+
+use mirage_manifest::Kind;
+
+use crate::probe::{TENDER, image, refused};
+
+#[track_caller]
+fn refuses(words: &[&str], message: &str) {
+    refused(&Command::new(TENDER).args(words).output().unwrap(), message);
+}
+
+#[test]
+fn a_wrong_word_is_named() {
+    refuses(&[], "no image is given");
+    refuses(&["--memory"], "--memory needs a value");
+    refuses(&["--memory", "1", "image"], "--memory 1 is not");
+    refuses(&["--verbose", "image"], "unknown option --verbose");
+    refuses(&["--net", "net", "image"], "--net net is not of the form");
+    refuses(
+        &["--block", "disk", "image"],
+        "--block disk is not of the form",
+    );
+    refuses(&["--net", "a=fd:x", "image"], "descriptor x");
+    refuses(
+        &["--net", "a=fd:9,mac=1", "image"],
+        "1 is not the Ethernet address",
+    );
+    refuses(
+        &["--block", "a=f", "--block", "a=g", "image"],
+        "device a is given twice",
+    );
+}
+
+#[test]
+fn a_process_without_even_a_name_is_refused() {
+    // exec(2) with an empty list: the kernel makes it one empty word.
+    use std::os::unix::process::CommandExt;
+    refused(
+        &Command::new(TENDER).arg0("").output().unwrap(),
+        "no image is given",
+    );
+}
+
+#[test]
+fn an_image_that_is_not_there_or_no_file_is_named() {
+    refuses(&["/nonexistent/image"], "/nonexistent/image: no such file");
+    refuses(&["/"], "/ is not a regular file");
+    refuses(&["/dev/null"], "/dev/null is not a regular file");
+    refuses(&[""], "no such file");
+    refuses(&["fd:77"], "fd:77: no such descriptor");
+    refuses(&[&"x/".repeat(4000)], "the name is too long");
+    refuses(&["a\x1b[31mb\n"], "a\\u{1b}[31mb\\u{a}: no such file");
+}
+
+#[test]
+fn devices_given_and_declared_must_be_the_same() {
+    let net = image(&[(Kind::Net, "net")]);
+    refused(&net.run(&[], &[]), "--net net=tap:INTERFACE");
+    refused(&net.run(&["--net", "net0=fd:3"], &[]), "no device net0");
+    refused(
+        &net.run(&["--block", "net=/dev/null"], &[]),
+        "device net is declared as a net",
+    );
+
+    let block = image(&[(Kind::Block, "disk")]);
+    refused(&block.run(&[], &[]), "--block disk=FILE");
+    refused(
+        &block.run(&["--net", "disk=fd:3"], &[]),
+        "device disk is declared as a block",
+    );
+
+    let none = image(&[]);
+    refused(&none.run(&["--net", "net=fd:3"], &[]), "no device net");
+}
+
+#[test]
+fn words_after_the_image_are_its_own() {
+    let output = image(&[]).run(&[], &["boot", "--memory"]);
+    // The probe does not know the word; the tender did not look at it.
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+}
