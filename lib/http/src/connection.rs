@@ -27,7 +27,6 @@ const LINGER: usize = 256 << 10;
 
 struct Connection<F, S> {
     link: Link<F, S>,
-    slot: Slot,
     buffer: Vec<u8>,
     /// `buffer[start..end]` has been received and not used yet.
     start: usize,
@@ -52,10 +51,9 @@ pub(crate) async fn run<F: Flow, S: Sleep, H: Handler>(
     slot: Slot,
     handler: &H,
 ) {
-    let link = Link::new(Wire::new(flow, sleep), shared);
+    let link = Link::new(Wire::new(flow, sleep), shared, slot);
     let mut connection = Connection {
         link,
-        slot,
         buffer: vec![0; BUFFER],
         start: 0,
         end: 0,
@@ -99,8 +97,7 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         let (head, rest) = self.buffer.split_at_mut(head_end);
         let head = head.get(self.start..).unwrap_or_default();
         let request = Request::parse(head, &shared.limits).map_err(End::Refused)?;
-        self.link
-            .begin(&request, 0..self.end - head_end, !self.slot.is_closing());
+        self.link.begin(&request, 0..self.end - head_end);
         if !H::AT_ONCE {
             self.link.flush().await.map_err(End::Failed)?;
         }
@@ -228,12 +225,9 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
     /// Waits for the first byte of a request.
     async fn read_idle(&mut self) -> Result<usize, End> {
         let Self {
-            link,
-            slot,
-            buffer,
-            end,
-            ..
+            link, buffer, end, ..
         } = self;
+        let slot = &link.slot;
         let space = buffer.get_mut(*end..).unwrap_or_default();
         let interrupt = |context: &mut core::task::Context<'_>, now: Instant| {
             if slot.idle(context, now) {

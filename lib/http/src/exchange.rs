@@ -15,6 +15,7 @@ use crate::chunked::SizeLine;
 use crate::fields::{is_framing, is_sendable};
 use crate::head::Request;
 use crate::limits::Patience;
+use crate::server::Slot;
 use crate::wire::Wire;
 use crate::{Error, Limits, Status, date};
 
@@ -92,6 +93,7 @@ impl Shared {
 pub(crate) struct Link<F, S> {
     pub wire: Wire<F, S>,
     pub shared: Rc<Shared>,
+    pub slot: Slot,
     /// Answers that have not been written yet, but for the first `sent` bytes.
     pub output: Vec<u8>,
     sent: usize,
@@ -113,9 +115,10 @@ pub(crate) struct Link<F, S> {
 }
 
 impl<F: Flow, S: Sleep> Link<F, S> {
-    pub fn new(wire: Wire<F, S>, shared: Rc<Shared>) -> Self {
+    pub fn new(wire: Wire<F, S>, shared: Rc<Shared>, slot: Slot) -> Self {
         Self {
             wire,
+            slot,
             output: Vec::new(),
             sent: 0,
             broken: false,
@@ -134,10 +137,10 @@ impl<F: Flow, S: Sleep> Link<F, S> {
     }
 
     /// Gets ready for the answer to `request`; `filled` bytes of what follows it are there.
-    pub fn begin(&mut self, request: &Request<'_>, filled: Range<usize>, stay: bool) {
+    pub fn begin(&mut self, request: &Request<'_>, filled: Range<usize>) {
         let limits = &self.shared.limits;
         self.progress = Progress::Waiting;
-        self.keep_alive = request.keep_alive && stay;
+        self.keep_alive = request.keep_alive;
         self.body = Body::new(request.length, limits.body, limits.head);
         // A client that sent the beginning without waiting does not wait for the rest either.
         self.expects_continue =
@@ -447,7 +450,7 @@ impl<'c, F: Flow, S: Sleep> Answer<'c, F, S> {
         // A client that still waits for 100 may now send its content or leave it out: the next
         // request could not be told from it.
         let unread = link.body.left().is_some_and(|left| left > DISCARD);
-        link.keep_alive &= !unread && !link.expects_continue;
+        link.keep_alive &= !unread && !link.expects_continue && !link.slot.is_closing();
         if !link.keep_alive {
             link.output.extend_from_slice(b"Connection: close\r\n\r\n");
         } else if link.http10 {

@@ -181,16 +181,21 @@ fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
     }
 }
 
-/// The request line ends in `HTTP/` digit `.` digit.
+/// The request line is one, but for a version that is not ours.
 fn speaks_another_version(head: &[u8]) -> bool {
     let line = head
         .get(..memchr(b'\r', head).unwrap_or(0))
         .unwrap_or_default();
-    let version = line
-        .rsplit(|&byte| byte == b' ')
+    let mut parts = line.split(|&byte| byte == b' ');
+    let words = [parts.next(), parts.next()];
+    let version = parts
         .next()
-        .and_then(|last| last.strip_prefix(b"HTTP/"));
-    matches!(version, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+        .and_then(|version| version.strip_prefix(b"HTTP/"));
+    words
+        .iter()
+        .all(|word| word.is_some_and(|word| !word.is_empty()))
+        && parts.next().is_none()
+        && matches!(version, Some([b'0'..=b'9', b'.', b'0'..=b'9']))
 }
 
 /// What the fields say about the connection and about where the request ends.

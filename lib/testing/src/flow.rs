@@ -42,6 +42,17 @@ impl Pipe {
         self.wake();
     }
 
+    /// Moves what is there into `buffer`: how many bytes.
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let (front, back) = self.bytes.as_slices();
+        let first = front.len().min(buffer.len());
+        let second = back.len().min(buffer.len() - first);
+        buffer[..first].copy_from_slice(&front[..first]);
+        buffer[first..first + second].copy_from_slice(&back[..second]);
+        self.bytes.drain(..first + second);
+        first + second
+    }
+
     fn wake(&mut self) {
         self.reader
             .take()
@@ -130,10 +141,7 @@ impl Read for MemoryReader {
                 pipe.reader = Some(context.waker().clone());
                 return Poll::Pending;
             }
-            let count = buffer.len().min(pipe.bytes.len());
-            for (to, from) in buffer.iter_mut().zip(pipe.bytes.drain(..count)) {
-                *to = from;
-            }
+            let count = pipe.take(buffer);
             pipe.writer.take().into_iter().for_each(Waker::wake);
             Poll::Ready(Ok(count))
         })
