@@ -80,8 +80,9 @@ core::arch::global_asm!(
 /// `words` must be the start of the `count` addresses of strings, and a null after them, that the
 /// kernel gave this process, and this the only call.
 unsafe extern "C" fn main(count: usize, words: *mut *const c_char) -> ! {
+    let (room, message) = (&raw mut ROOM, &raw mut MESSAGE);
     // SAFETY: the only call, so the only references.
-    let (room, message) = unsafe { (&mut *&raw mut ROOM, &mut *&raw mut MESSAGE) };
+    let (room, message) = unsafe { (&mut *room, &mut *message) };
     // SAFETY: handed on.
     let Err(error) = unsafe { start(count, words, room) };
     // A message that does not fit is cut.
