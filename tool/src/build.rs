@@ -106,6 +106,7 @@ pub fn build(application: &Application, settings: &Settings, ui: &Ui) -> Result<
     }
     let start = SystemTime::now();
     let plan = plan(&manifest, on, settings)?;
+    let loaded = SystemTime::now();
     let done = carry_out(&plan, Verb::Build, ui)?;
     let summary = Summary::new(&plan.model, &plan.graph, &plan.layout);
     let executable = done.executable.ok_or_else(|| Error::NoExecutable {
@@ -122,6 +123,7 @@ pub fn build(application: &Application, settings: &Settings, ui: &Ui) -> Result<
         named: done.inputs,
         variables: done.variables,
         began: start,
+        loaded,
     };
     fresh::save(request, inputs, summary.clone())
         .into_diagnostic()

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use mirage_manifest::Kind;
 use mirage_manifest::keys::KeyType;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
@@ -122,16 +121,6 @@ pub enum Attached {
     Net,
     /// Sectors.
     Block,
-}
-
-impl Attached {
-    /// The same in the words of an image's manifest.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Net => Kind::Net,
-            Self::Block => Kind::Block,
-        }
-    }
 }
 
 /// What can be made on a platform.

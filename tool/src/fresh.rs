@@ -218,6 +218,11 @@ fn toolchain(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+fn nanoseconds(time: SystemTime) -> i128 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as i128)
+}
+
 /// Everything that went into a build.
 pub struct Inputs<'a> {
     /// Where things are.
@@ -230,8 +235,10 @@ pub struct Inputs<'a> {
     pub named: Vec<PathBuf>,
     /// The environment variables that build scripts read.
     pub variables: BTreeSet<String>,
-    /// When the build began.
+    /// When this tool began.
     pub began: SystemTime,
+    /// When Cargo had read the packages, and written its lock file where it had to.
+    pub loaded: SystemTime,
 }
 
 /// Notes what went into a build that has just ended well.
@@ -260,14 +267,15 @@ pub fn save(request: Request, inputs: Inputs<'_>, summary: Summary) -> io::Resul
     {
         marks.insert(file.clone(), mark(&file));
     }
-    let began = inputs.began.duration_since(SystemTime::UNIX_EPOCH);
-    let began = began.map_or(0, |since| since.as_nanos() as i128);
+    let lock = inputs.workspace.join("Cargo.lock");
+    let [began, loaded] = [inputs.began, inputs.loaded].map(nanoseconds);
     let changed = |(path, mark): (&PathBuf, &Mark)| {
         let time = mark.map_or(0, |(s, ns, _)| {
             i128::from(s) * 1_000_000_000 + i128::from(ns)
         });
+        let since = if *path == lock { loaded } else { began };
         // The generated crate is written after the beginning, by this tool.
-        time >= began && !path.starts_with(&inputs.layout.folder)
+        time >= since && !path.starts_with(&inputs.layout.folder)
     };
     if marks.iter().any(changed) {
         match fs::remove_file(path) {

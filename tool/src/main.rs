@@ -12,6 +12,8 @@ mod cargo;
 mod cli;
 mod describe;
 mod descriptor;
+#[cfg(test)]
+mod fixture;
 mod fresh;
 mod generate;
 mod graph;

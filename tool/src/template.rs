@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
-use toml_edit::{DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use crate::cli::New;
 use crate::report::short;
@@ -277,8 +277,9 @@ impl Original {
             let Some(dependencies) = table.get_mut(kind).and_then(Item::as_table_like_mut) else {
                 continue;
             };
-            for (name, entry) in dependencies.iter_mut() {
+            for (mut name, entry) in dependencies.iter_mut() {
                 self.dependency(name.get(), entry);
+                name.fmt();
             }
         }
     }
@@ -320,11 +321,13 @@ impl Original {
             }
             None => {}
         }
-        // Written as it would be by hand: on one line.
-        if let Some(table) = entry.as_inline_table_mut() {
-            table.set_dotted(false);
-            table.fmt();
-        }
+        // Written as it would be by hand, on one line; `a.workspace = true` was dotted.
+        let pairs = own
+            .iter()
+            .filter_map(|(k, v)| Some((k.to_string(), v.as_value()?.clone())));
+        let mut table: InlineTable = pairs.collect();
+        table.fmt();
+        *entry = value(table);
     }
 }
 

@@ -17,17 +17,18 @@ pub(super) fn generate(model: &Model, graph: &Graph) -> String {
         Artifact::Image => quote!(#![no_std] #![no_main]),
         Artifact::Program => quote!(),
     };
-    let sealed = sealed_items(graph);
-    let head = format(quote!(#![doc = #doc] #attributes #sealed));
-    format!("{head}\n{}", entry(model, graph))
+    let mut parts = vec![format(quote!(#![doc = #doc] #attributes))];
+    parts.extend(sealed_items(graph).into_iter().map(format));
+    parts.push(entry(model, graph));
+    parts.join("\n")
 }
 
 /// What the build steps made, aligned for any use.
-fn sealed_items(graph: &Graph) -> TokenStream {
+fn sealed_items(graph: &Graph) -> Vec<TokenStream> {
     let variables = variables(graph);
     let steps = graph.devices.iter().enumerate();
     let steps = steps.filter(|(_, device)| device.provider.build.is_some());
-    let statics: Vec<TokenStream> = steps
+    let mut items: Vec<TokenStream> = steps
         .map(|(at, device)| {
             let name = ident(&variables[at].to_string().to_uppercase());
             let doc = format!(" What the build step of the device `{}` made.", device.name);
@@ -39,14 +40,14 @@ fn sealed_items(graph: &Graph) -> TokenStream {
             }
         })
         .collect();
-    if statics.is_empty() {
-        return quote!();
+    if !items.is_empty() {
+        items.push(quote! {
+            #[doc = " Bytes at an address that suits any type."]
+            #[repr(align(16))]
+            struct Aligned<T: ?Sized>(T);
+        });
     }
-    quote! {
-        #[repr(align(16))]
-        struct Aligned<T: ?Sized>(T);
-        #(#statics)*
-    }
+    items
 }
 
 /// The macro call. It reads like a struct literal, and is formatted as one.
@@ -168,15 +169,18 @@ impl Writer<'_> {
                 }
             })
             .collect();
-        let mut value = quote!(#new(#(#arguments),*));
-        if device.provider.r#async {
-            value = quote!(#value.await);
-        }
-        if device.provider.fallible {
-            value = quote!(runtime.check(#name, #value)?);
-        }
         let variable = &self.variables[at];
-        quote!(#keys let #variable = #value;)
+        let value = quote!(#new(#(#arguments),*));
+        let made = match (device.provider.r#async, device.provider.fallible) {
+            (false, false) => quote!(let #variable = #value;),
+            (false, true) => quote!(let #variable = runtime.check(#name, #value)?;),
+            (true, false) => quote!(let #variable = #value.await;),
+            (true, true) => quote! {
+                let #variable = #value.await;
+                let #variable = runtime.check(#name, #variable)?;
+            },
+        };
+        quote!(#keys #made)
     }
 
     /// A device as an argument: itself the last time, a clone before.

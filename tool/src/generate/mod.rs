@@ -145,3 +145,6 @@ fn format(tokens: TokenStream) -> String {
         Err(_) => tokens.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

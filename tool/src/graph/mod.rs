@@ -13,7 +13,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use choose::{list, nearest};
-pub use error::{Error, Fault};
+#[cfg(test)]
+use error::Error;
+pub use error::Fault;
 pub use wire::wire;
 
 use crate::descriptor::{Artifact, Attached, Call, Key, Provider, Time};

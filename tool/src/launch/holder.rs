@@ -19,11 +19,13 @@ pub fn holder(address: SocketAddr, udp: bool) -> Option<String> {
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    let holder = processes
-        .map(|entry| entry.path())
-        .find(|process| holds(process, &inodes))?;
+    let (pid, holder) = processes
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            Some((pid, entry.path()))
+        })
+        .find(|(_, process)| holds(process, &inodes))?;
     let name = fs::read_to_string(holder.join("comm")).ok()?;
-    let pid = holder.file_name()?.to_str()?;
     Some(format!("{} (process {pid})", name.trim()))
 }
 

@@ -1,1 +1,66 @@
-//! An ordinary program on this machine's own network.
+//! An ordinary program on this machine's own network. What a tender gives an image, the
+//! environment gives it.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use miette::{Diagnostic, Report};
+use mirage_gateway::{Config, Gateway, Publish};
+use thiserror::Error;
+
+use super::devices::{self, Resource};
+use super::process::{self, PublishError};
+use super::session::Session;
+use crate::cli::Run;
+use crate::summary::Summary;
+use crate::ui::Ui;
+
+/// Why the options do not suit a program.
+#[derive(Debug, Error, Diagnostic)]
+enum Error {
+    #[error("--tap: a program on the host uses the host's own network")]
+    #[diagnostic(help("leave --tap out, or run it as a process: --on process"))]
+    Tap,
+}
+
+pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i32, Report> {
+    if !run.tap.is_empty() {
+        return Err(Error::Tap.into());
+    }
+    let resources = devices::connect(&summary.name, &summary.devices, &[], &[], &run.block)?;
+    let mut command = Command::new(&summary.product);
+    for (device, resource) in resources {
+        if let Resource::File { file, read_only } = resource {
+            let mut value = OsString::from(file);
+            if read_only {
+                value.push(",ro");
+            }
+            command.env(format!("MIRAGE_BLOCK_{device}"), value);
+        }
+    }
+    let published = free(run)?;
+    let words_of = |publish: &Publish| {
+        let (host, guest) = (publish.host, publish.guest);
+        format!("{host}={guest}/{}", publish.protocol)
+    };
+    let list: Vec<String> = published.iter().map(words_of).collect();
+    if !list.is_empty() {
+        command.env("MIRAGE_PUBLISH", list.join(","));
+    }
+    command.args(words);
+    let mut session = Session::start(&summary.name, command, ui)?;
+    for publish in published {
+        process::tell(publish, ui);
+    }
+    session.wait(ui)
+}
+
+/// Finds ports that are taken before the start, by opening them and closing them again. Yields
+/// them with the numbers that the kernel chose.
+fn free(run: &Run) -> Result<Vec<Publish>, PublishError> {
+    let gateway = Gateway::bind(Config {
+        publish: run.publish.clone(),
+        ..Config::default()
+    })?;
+    Ok(gateway.published().collect())
+}

@@ -3,6 +3,7 @@
 mod arguments;
 mod devices;
 mod holder;
+mod host;
 mod process;
 mod session;
 mod tap;
@@ -28,7 +29,7 @@ pub fn run(summary: &Summary, run: &Run, ui: &Ui) -> Result<ExitCode, Report> {
     summary.check(&words)?;
     let status = match run.application.on {
         On::Process => process::run(summary, run, &words, ui)?,
-        On::Host => todo!(),
+        On::Host => host::run(summary, run, &words, ui)?,
     };
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
 }

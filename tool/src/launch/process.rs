@@ -1,5 +1,6 @@
 //! A sandboxed process, started by the tender, with the gateway for its network.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::thread;
 
@@ -20,21 +21,24 @@ use crate::ui::{Event, Ui};
 
 /// Why a port cannot be published.
 #[derive(Debug, Error, Diagnostic)]
-enum Error {
+pub(super) enum PublishError {
+    /// Somebody has it.
     #[error("--publish: port {port} of this machine is in use")]
     #[diagnostic(help("{hint}"))]
     InUse { port: u16, hint: String },
+    /// It is reserved.
     #[error("--publish: no permission for port {port} of this machine")]
     #[diagnostic(help(
         "ports below 1024 are root's; publish a higher one, for example --publish {higher}:{guest}"
     ))]
     Denied { port: u16, higher: u32, guest: u16 },
+    /// Anything else.
     #[error("--publish: {0}")]
     #[diagnostic(help("publish [ADDRESS:]HOST:GUEST, for example 8080:80"))]
     Bind(BindError),
 }
 
-impl From<BindError> for Error {
+impl From<BindError> for PublishError {
     fn from(error: BindError) -> Self {
         match error {
             BindError::InUse(publish) => Self::InUse {
@@ -52,7 +56,7 @@ impl From<BindError> for Error {
 }
 
 /// What to do about a port that somebody holds.
-pub(super) fn in_use(publish: Publish) -> String {
+fn in_use(publish: Publish) -> String {
     let port = publish.host.port();
     let udp = publish.protocol == Protocol::Udp;
     let other = if port < u16::MAX { port + 1 } else { port - 1 };
@@ -98,7 +102,7 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
                     publish,
                     ..Config::default()
                 })
-                .map_err(Error::from)?;
+                .map_err(PublishError::from)?;
                 let (ours, guest) = pair().into_diagnostic()?;
                 let number = guest.as_raw_fd();
                 command.arg("--net").arg(format!("{device}=fd:{number}"));
@@ -169,10 +173,10 @@ pub(super) fn tell(publish: Publish, ui: &Ui) {
 }
 
 /// An address to connect to: an unspecified one stands for this machine.
-fn reachable(mut host: std::net::SocketAddr) -> String {
+fn reachable(host: SocketAddr) -> String {
     if host.ip().is_unspecified() {
-        return format!("localhost:{}", host.port());
+        format!("localhost:{}", host.port())
+    } else {
+        host.to_string()
     }
-    host.set_port(host.port());
-    host.to_string()
 }
