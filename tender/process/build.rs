@@ -12,7 +12,7 @@ fn main() {
         "-Wl,-z,norelro",
         "-Wl,-z,noexecstack",
         "-Wl,--no-dynamic-linker",
-        "-Wl,--strip-debug",
+        "-Wl,--strip-all",
         &format!("-Wl,-T,{folder}/link.ld"),
     ] {
         println!("cargo:rustc-link-arg-bins={argument}");

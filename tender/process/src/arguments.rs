@@ -66,7 +66,8 @@ pub enum Resource<'a> {
         /// The guest's address; derived where none is given.
         mac: Option<Mac>,
     },
-    /// A socket of messages: each is a virtio header and a frame.
+    /// A socket of messages: each is a virtio header and a frame, checksums and large segments
+    /// left as they are.
     Socket {
         /// Its descriptor, at least 3.
         descriptor: u32,

@@ -90,11 +90,14 @@ impl<'a> Program<'a> {
     }
 
     /// Adds a statement.
+    // Out of line, as the next one: a filter is little but calls of these two.
+    #[inline(never)]
     pub fn push(&mut self, code: u16, k: u32) {
         self.branch(code, k, 0, 0);
     }
 
     /// Adds a conditional jump over `jt` instructions when it holds, `jf` when not.
+    #[inline(never)]
     pub fn branch(&mut self, code: u16, k: u32, jt: usize, jf: usize) {
         let place = self.instructions.get_mut(self.len);
         match (place, u8::try_from(jt), u8::try_from(jf)) {

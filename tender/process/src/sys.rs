@@ -43,22 +43,19 @@ pub const CLOSE_RANGE: usize = 436;
 /// As the call demands: a pointer among the arguments must be good for what the kernel does with
 /// it.
 pub unsafe fn call<const N: usize>(number: usize, arguments: [usize; N]) -> Result<usize> {
-    let mut all = [0; 6];
-    for (place, argument) in all.iter_mut().zip(arguments) {
-        *place = argument;
-    }
+    let argument = |at| arguments.get(at).copied().unwrap_or(0);
     let result: isize;
     // SAFETY: the caller vouches for the arguments; the kernel changes rax, rcx and r11 alone.
     unsafe {
         asm!(
             "syscall",
             inlateout("rax") number as isize => result,
-            in("rdi") all[0],
-            in("rsi") all[1],
-            in("rdx") all[2],
-            in("r10") all[3],
-            in("r8") all[4],
-            in("r9") all[5],
+            in("rdi") argument(0),
+            in("rsi") argument(1),
+            in("rdx") argument(2),
+            in("r10") argument(3),
+            in("r8") argument(4),
+            in("r9") argument(5),
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),

@@ -1,8 +1,10 @@
 //! Block files and sockets.
 
-use std::os::fd::AsRawFd;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use mirage_manifest::Kind;
 use mirage_tender_process::mac::Mac;
@@ -42,7 +44,7 @@ fn the_environment_is_that_of_the_boot_protocol() {
         text(&output.stdout),
         "probe\nboot\nMIRAGE_MEMORY=65536\n\
          MIRAGE_DEVICE_0=block,size=1048576,sector=512,writable=1,discard=1\n\
-         MIRAGE_DEVICE_1=net,mac=02:00:00:aa:bb:cc,mtu=9000,offload=0\n\
+         MIRAGE_DEVICE_1=net,mac=02:00:00:aa:bb:cc,mtu=9000,offload=1\n\
          MIRAGE_DEVICE_2=block,size=512,sector=512,writable=0,discard=0\n"
     );
 }
@@ -210,7 +212,7 @@ fn a_block_file_in_use_is_refused() {
 }
 
 /// A socket pair whose second end a started program inherits.
-fn pair(kind: SocketType) -> (rustix::fd::OwnedFd, rustix::fd::OwnedFd) {
+fn pair(kind: SocketType) -> (OwnedFd, OwnedFd) {
     let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
     let (ours, theirs) = rustix::net::socketpair(family, kind, flags, None).unwrap();
     rustix::io::fcntl_setfd(&theirs, FdFlags::empty()).unwrap();
@@ -257,7 +259,7 @@ fn a_mac_that_is_not_given_is_always_the_same() {
         &["boot"],
     );
     let mac = Mac::derive(&[b"probe", b"net", b""]);
-    let line = format!("MIRAGE_DEVICE_0=net,mac={mac},mtu=1500,offload=0\n");
+    let line = format!("MIRAGE_DEVICE_0=net,mac={mac},mtu=1500,offload=1\n");
     assert!(text(&output.stdout).contains(&line), "{output:?}");
 }
 
@@ -282,18 +284,25 @@ fn descriptors_given_where_others_belong_are_moved() {
     let image = image(&[(Kind::Net, "a"), (Kind::Net, "b")]);
     let (ours_a, a) = pair(SocketType::SEQPACKET);
     let (ours_b, b) = pair(SocketType::SEQPACKET);
-    let script = format!(
-        "exec 3<&{a} 4<&{b} 5<'{image}'; exec \"$0\" --net b=fd:4 --net a=fd:3 fd:5 \
-         call=20,4,V,2 call=20,5,V,1",
-        a = a.as_raw_fd(),
-        b = b.as_raw_fd(),
-        image = image.path.display()
-    );
-    let script = script.replace("call=20,5,V,1", "call=441,3,B,1,T,0,8");
-    let output = std::process::Command::new("sh")
-        .args(["-c", &script, crate::probe::TENDER])
-        .output()
-        .unwrap();
+    let file = std::fs::File::open(&image.path).unwrap();
+    // Out of each other's way, before they are put where the tender is told they are.
+    let away = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 100).unwrap();
+    let sources = [away(a.as_fd()), away(b.as_fd()), away(file.as_fd())];
+    let mut command = Command::new(crate::probe::TENDER);
+    command.args(["--net", "b=fd:4", "--net", "a=fd:3", "fd:5"]);
+    command.args(["call=20,4,V,2", "call=441,3,B,1,T,0,8"]);
+    // SAFETY: between fork and exec the closure makes system calls alone; what it closes by
+    // putting another in its place is this child's.
+    unsafe {
+        command.pre_exec(move || {
+            for (place, source) in (3..).zip(&sources) {
+                let mut place = ManuallyDrop::new(OwnedFd::from_raw_fd(place));
+                rustix::io::dup2(source, &mut place)?;
+            }
+            Ok(())
+        });
+    }
+    let output = command.output().unwrap();
     assert_eq!(text(&output.stdout), "2010\n1\n", "{output:?}");
     let mut back = [0; 4096];
     let (len, _) = rustix::net::recv(&ours_a, &mut back[..], RecvFlags::DONTWAIT).unwrap();
