@@ -145,16 +145,16 @@ impl Flow {
     /// Moves bytes both ways, as much as the other side takes: what it does not take stays where
     /// it is, and the window closes on the sender.
     pub(crate) fn move_bytes(&mut self) -> Moved {
-        let to_host = self.to_host();
-        let to_guest = self.to_guest();
-        match (to_host, to_guest) {
+        let out = self.pump_out();
+        let back = self.pump_in();
+        match (out, back) {
             (Moved::Broken, _) | (_, Moved::Broken) => Moved::Broken,
             (Moved::More, _) | (_, Moved::More) => Moved::More,
             _ => Moved::Idle,
         }
     }
 
-    fn to_host(&mut self) -> Moved {
+    fn pump_out(&mut self) -> Moved {
         let socket = self
             .connection
             .set
@@ -187,7 +187,7 @@ impl Flow {
         Moved::Idle
     }
 
-    fn to_guest(&mut self) -> Moved {
+    fn pump_in(&mut self) -> Moved {
         let socket = self
             .connection
             .set

@@ -131,7 +131,7 @@ impl Udp {
                     id
                 }
             };
-            self.to_guest(core, id, buffer.get(..len).unwrap_or_default());
+            self.deliver(core, id, buffer.get(..len).unwrap_or_default());
         }
     }
 
@@ -146,7 +146,7 @@ impl Udp {
                 return;
             };
             match socket.recv(buffer) {
-                Ok(len) => self.to_guest(core, id, buffer.get(..len).unwrap_or_default()),
+                Ok(len) => self.deliver(core, id, buffer.get(..len).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 // The kernel passes on that a datagram met nobody; the next may.
                 Err(_) => {}
@@ -154,7 +154,7 @@ impl Udp {
         }
     }
 
-    fn to_guest(&mut self, core: &mut Core, id: Id, payload: &[u8]) {
+    fn deliver(&mut self, core: &mut Core, id: Id, payload: &[u8]) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
