@@ -4,11 +4,11 @@ use std::process::Command;
 
 use mirage_manifest::Kind;
 
-use crate::probe::{TENDER, image, refused};
+use crate::probe::{TENDER, image, output, refused};
 
 #[track_caller]
 fn refuses(words: &[&str], message: &str) {
-    refused(&Command::new(TENDER).args(words).output().unwrap(), message);
+    refused(&output(Command::new(TENDER).args(words)), message);
 }
 
 #[test]
@@ -37,10 +37,7 @@ fn a_wrong_word_is_named() {
 fn a_process_without_even_a_name_is_refused() {
     // exec(2) with an empty list: the kernel makes it one empty word.
     use std::os::unix::process::CommandExt;
-    refused(
-        &Command::new(TENDER).arg0("").output().unwrap(),
-        "no image is given",
-    );
+    refused(&output(Command::new(TENDER).arg0("")), "no image is given");
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use mirage_manifest::Kind;
 use rustix::io::FdFlags;
 
-use crate::probe::{Image, image, is_root, skip};
+use crate::probe::{Image, image, is_root, output, skip, spawn};
 
 /// An image that waits until it is dropped.
 struct Running(Child);
@@ -15,7 +15,7 @@ struct Running(Child);
 impl Running {
     fn start(image: &Image, options: &[&str]) -> Self {
         let mut command = image.command(options, &["boot", "call=441,3,B,1,0,0,8"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = spawn(command.stdout(Stdio::piped()));
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         Self(child)
     }
@@ -140,10 +140,9 @@ fn own_namespaces(running: &Running) -> Vec<&'static str> {
 fn namespaces_are_entered_where_permitted() {
     let image = image(&[]);
     let permitted = is_root()
-        || std::process::Command::new("unshare")
-            .args(["--user", "true"])
-            .output()
-            .is_ok_and(|output| output.status.success());
+        || output(Command::new("unshare").args(["--user", "true"]))
+            .status
+            .success();
     if !permitted {
         return skip("namespaces", "this host gives them to root alone");
     }
@@ -165,7 +164,7 @@ fn a_console_that_nobody_reads_stops_nothing() {
     let writes = vec!["call=1,1,B,4096"; 20];
     let (reader, writer) = std::io::pipe().unwrap();
     let mut command = image.command(&[], &writes);
-    let status = command.stdout(writer).status().unwrap();
+    let status = spawn(command.stdout(writer)).wait().unwrap();
     assert_eq!(status.code(), Some(0));
     drop((command, reader));
 
@@ -173,7 +172,7 @@ fn a_console_that_nobody_reads_stops_nothing() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = image.command(&[], &writes);
-    let status = command.stdout(writer).status().unwrap();
+    let status = spawn(command.stdout(writer)).wait().unwrap();
     assert_eq!(status.code(), Some(0));
 }
 
@@ -186,10 +185,7 @@ fn closed_standard_streams_are_not_taken_by_files() {
         disk.display(),
         image.path.display()
     );
-    let output = std::process::Command::new("sh")
-        .args(["-c", &script, crate::probe::TENDER])
-        .output()
-        .unwrap();
+    let output = output(Command::new("sh").args(["-c", &script, crate::probe::TENDER]));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(std::fs::read(disk).unwrap().iter().all(|byte| *byte == 0));
 }
@@ -200,11 +196,13 @@ fn output_to_a_file_is_appended_where_the_shell_said_so() {
     let log = image.folder.path().join("log");
     std::fs::write(&log, "before\n").unwrap();
     let file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
-    let status = image.command(&[], &["call=231,0"]).stdout(file).status();
-    assert_eq!(status.unwrap().code(), Some(0));
+    let mut command = image.command(&[], &["call=231,0"]);
+    let status = spawn(command.stdout(file)).wait().unwrap();
+    assert_eq!(status.code(), Some(0));
     let file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
-    let status = image.command(&[], &["boot"]).stdout(file).status();
-    assert_eq!(status.unwrap().code(), Some(0));
+    let mut command = image.command(&[], &["boot"]);
+    let status = spawn(command.stdout(file)).wait().unwrap();
+    assert_eq!(status.code(), Some(0));
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.starts_with("before\nprobe\nboot\n"), "{text}");
 }

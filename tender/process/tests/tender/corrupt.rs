@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::probe::{
-    PROBE, image, image_of, note, program_header, raw_note, refused, text, with_note,
+    PROBE, image, image_of, note, output, program_header, raw_note, refused, text, with_note,
 };
 
 #[track_caller]
@@ -191,5 +191,5 @@ fn run_briefly(image: &crate::probe::Image) -> Output {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -t 1; exec \"$0\" \"$1\""]);
     command.arg(crate::probe::TENDER).arg(&image.path);
-    command.output().unwrap()
+    output(&mut command)
 }

@@ -11,7 +11,7 @@ use mirage_tender_process::mac::Mac;
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use crate::probe::{image, is_root, refused, skip, text};
+use crate::probe::{image, is_root, output, refused, skip, spawn, text};
 
 const SIZE: u64 = 1 << 20;
 
@@ -192,7 +192,7 @@ fn a_block_file_in_use_is_refused() {
     let words = ["boot", "call=441,3,B,1,0,0,8"];
     let hold = |option: &str| {
         let mut command = image.command(&["--block", option], &words);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = spawn(command.stdout(Stdio::piped()));
         let mut byte = [0];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
         child
@@ -302,7 +302,7 @@ fn descriptors_given_where_others_belong_are_moved() {
             Ok(())
         });
     }
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     assert_eq!(text(&output.stdout), "2010\n1\n", "{output:?}");
     let mut back = [0; 4096];
     let (len, _) = rustix::net::recv(&ours_a, &mut back[..], RecvFlags::DONTWAIT).unwrap();

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::LazyLock;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use mirage_manifest::Kind;
 
@@ -36,15 +36,29 @@ pub static PROBE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     ] {
         command.arg(format!("-Clink-arg={argument}"));
     }
-    let built = command
-        .arg(source.join("image.rs"))
-        .arg("-o")
-        .arg(&output)
-        .output();
-    let built = built.expect("rustc must be on the PATH");
+    command.arg(source.join("image.rs")).arg("-o").arg(&output);
+    let built = crate::probe::output(&mut command);
     assert!(built.status.success(), "{}", text(&built.stderr));
     std::fs::read(output).unwrap()
 });
+
+/// Held while a child is on its way from fork to exec, and while an image is open for writing: a
+/// child that inherits that descriptor would make the image one that cannot be executed.
+static FORK: Mutex<()> = Mutex::new(());
+
+/// Starts a command.
+pub fn spawn(command: &mut Command) -> Child {
+    let _held = FORK.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
+/// Runs a command to its end and takes what it says.
+pub fn output(command: &mut Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    spawn(command.stdin(Stdio::null()))
+        .wait_with_output()
+        .unwrap()
+}
 
 /// A folder for one test's files that an image may be executed in by any user.
 pub fn folder() -> tempfile::TempDir {
@@ -68,6 +82,7 @@ pub fn image(devices: &[(Kind, &str)]) -> Image {
 pub fn image_of(bytes: &[u8]) -> Image {
     let folder = folder();
     let path = folder.path().join("probe");
+    let _held = FORK.lock().unwrap_or_else(PoisonError::into_inner);
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o755).open(&path);
     file.as_mut().unwrap().write_all(bytes).unwrap();
@@ -132,7 +147,7 @@ impl Image {
 
     /// Runs it to its end.
     pub fn run(&self, options: &[&str], words: &[&str]) -> Output {
-        self.command(options, words).output().unwrap()
+        output(&mut self.command(options, words))
     }
 
     /// Runs it with one `call=` after the other: their results.

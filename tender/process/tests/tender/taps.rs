@@ -1,11 +1,12 @@
 //! Taps, in a network namespace that ends with the test.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use mirage_manifest::Kind;
 use mirage_tender_process::mac::Mac;
 
-use crate::probe::{Image, TENDER, image, is_root, refused, skip, text};
+use crate::probe::{Image, TENDER, image, is_root, output, refused, skip, text};
 
 /// Runs a shell script in a network namespace of its own, as root there. `$TENDER` and `$IMAGE`
 /// are what they say.
@@ -18,7 +19,7 @@ fn in_namespace(image: &Image, script: &str) -> Output {
     }
     command.args(["sh", "-ec", script]);
     command.env("TENDER", TENDER).env("IMAGE", &image.path);
-    command.output().unwrap()
+    output(&mut command)
 }
 
 /// Whether taps can be made here. Says so if not.
@@ -185,14 +186,23 @@ fn a_tap_of_somebody_else_is_named() {
 
 #[test]
 fn root_of_a_user_namespace_keeps_no_capability() {
-    let script = "exec $TENDER $IMAGE boot";
+    // Its user cannot change there; the capabilities go all the same.
+    let script = "mkfifo $IMAGE.pipe; \
+        $TENDER $IMAGE boot call=441,3,B,1,0,0,8 >$IMAGE.pipe & \
+        exec 3<$IMAGE.pipe; head -c 1 <&3 >/dev/null; grep ^Cap /proc/$!/status; kill $!";
     let image = image(&[]);
+    std::fs::set_permissions(image.folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-ec", script]);
     command.env("TENDER", TENDER).env("IMAGE", &image.path);
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     if text(&output.stderr).starts_with("unshare:") {
         return skip("user namespaces", text(&output.stderr).trim());
     }
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let sets = text(&output.stdout);
+    assert_eq!(sets.lines().count(), 5, "{output:?}");
+    assert!(
+        sets.lines().all(|set| set.ends_with("\t0000000000000000")),
+        "{sets}"
+    );
 }
