@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mirage_device::io::{ErrorType, Read, Write};
 use mirage_device::{Asset, Assets, Flow, FlowError, FlowRead, FlowWrite, Spawn};
@@ -123,6 +123,12 @@ impl Future for Wait {
     }
 }
 
+/// The time that this thread has run: others may use the machine meanwhile.
+fn cpu_time() -> Duration {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap())
+}
+
 fn server(simulation: &Simulation) -> Server<Simulation, Simulation> {
     simulation.set_wall(Some(Duration::from_secs(784_111_777)));
     Server::new(simulation.clone(), simulation.clone(), simulation.clone())
@@ -139,9 +145,9 @@ fn alone(name: &str, request: &[u8], batch: usize) {
             reads: REQUESTS / batch,
             waits: true,
         };
-        let start = Instant::now();
+        let start = cpu_time();
         simulation.block_on(server.serve_flow(flow, &files(Site)));
-        best = best.min(start.elapsed());
+        best = best.min(cpu_time() - start);
     }
     println!(
         "{name:32} {:>7} ns/request",
@@ -156,7 +162,7 @@ fn together() {
     let server = server(&simulation);
     let mut best = Duration::MAX;
     for _ in 0..5 {
-        let start = Instant::now();
+        let start = cpu_time();
         let clients: Vec<_> = (0..CONNECTIONS)
             .map(|_| {
                 let (mut client, flow) = pair(16 << 10);
@@ -179,7 +185,7 @@ fn together() {
                 client.await;
             }
         });
-        best = best.min(start.elapsed());
+        best = best.min(cpu_time() - start);
     }
     let rate = (CONNECTIONS * REQUESTS) as f64 / best.as_secs_f64();
     println!(

@@ -273,7 +273,7 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         self.link.begin_refusal();
         let text = alloc::format!("{}: {}\n", refusal.status, refusal.reason);
         let answer = Exchange::new(&mut self.link, &mut []).answer(refusal.status);
-        let answer = answer.trusted("Content-Type", b"text/plain; charset=utf-8");
+        let answer = answer.trusted("Content-Type: ", b"text/plain; charset=utf-8");
         // It fits the output and is written in `close`.
         let _sent = answer.send(text).await;
     }

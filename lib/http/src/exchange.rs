@@ -57,11 +57,25 @@ pub(crate) enum Progress {
     Complete,
 }
 
+/// `Date: `, the date, and CRLF.
+type DateLine = [u8; 37];
+
+fn date_line(time: Duration) -> DateLine {
+    let mut line = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+    let text = date::format(time);
+    line.iter_mut()
+        .skip(6)
+        .zip(text)
+        .for_each(|(to, from)| *to = from);
+    line
+}
+
 /// What all connections of a server share.
 pub(crate) struct Shared {
     pub limits: Limits,
     wall: Box<dyn Fn() -> Option<Duration>>,
-    date: Cell<(u64, date::Text)>,
+    /// The `Date` line of this second since 1970.
+    date: Cell<(u64, DateLine)>,
 }
 
 impl Shared {
@@ -69,7 +83,7 @@ impl Shared {
         Self {
             limits,
             wall,
-            date: Cell::new((0, date::format(Duration::ZERO))),
+            date: Cell::new((0, date_line(Duration::ZERO))),
         }
     }
 
@@ -77,13 +91,13 @@ impl Shared {
         (self.wall)()
     }
 
-    fn date(&self) -> Option<date::Text> {
+    fn date(&self) -> Option<DateLine> {
         let time = self.wall()?;
         let (second, text) = self.date.get();
         if second == time.as_secs() {
             return Some(text);
         }
-        let text = date::format(time);
+        let text = date_line(time);
         self.date.set((time.as_secs(), text));
         Some(text)
     }
@@ -239,16 +253,16 @@ impl<F: Flow, S: Sleep> Link<F, S> {
         Ok(true)
     }
 
-    fn line(&mut self, parts: [&[u8]; 4]) {
-        for part in parts {
-            self.output.extend_from_slice(part);
-        }
+    /// Appends a whole line; `start` is what stands before the value.
+    fn line(&mut self, start: &str, value: &[u8]) {
+        self.output.reserve(start.len() + value.len() + 2);
+        self.output.extend_from_slice(start.as_bytes());
+        self.output.extend_from_slice(value);
+        self.output.extend_from_slice(b"\r\n");
     }
 
-    fn number_line(&mut self, name: &[u8], number: u64) {
-        let mut digits = [0; 20];
-        let digits = decimal(number, &mut digits);
-        self.line([name, b": ", digits, b"\r\n"]);
+    fn number_line(&mut self, start: &str, number: u64) {
+        self.line(start, decimal(number, &mut [0; 20]));
     }
 }
 
@@ -319,13 +333,14 @@ impl<'c, F: Flow, S: Sleep> Exchange<'c, F, S> {
         match status.line() {
             Some(line) => link.output.extend_from_slice(line.as_bytes()),
             None => {
-                let mut digits = [0; 20];
-                let digits = decimal(u64::from(status.code()), &mut digits);
-                link.line([b"HTTP/1.1 ", digits, b" ", b"\r\n"]);
+                link.number_line("HTTP/1.1 ", u64::from(status.code()));
+                // The space before a reason is there even when the reason is not.
+                link.output.truncate(link.output.len() - 2);
+                link.output.extend_from_slice(b" \r\n");
             }
         }
         if let Some(date) = link.shared.date() {
-            link.line([b"Date: ", &date, b"\r\n", b""]);
+            link.output.extend_from_slice(&date);
         }
         link.status = status;
         Answer {
@@ -358,24 +373,22 @@ impl<'c, F: Flow, S: Sleep> Answer<'c, F, S> {
     pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         self.sendable &= is_sendable(name, value) && !is_framing(name);
-        self.link.line([name.as_bytes(), b": ", value, b"\r\n"]);
+        self.link.output.extend_from_slice(name.as_bytes());
+        self.link.line(": ", value);
         self
     }
 
-    /// As [`Answer::field`] for a name and value that are known to be good.
-    pub(crate) fn trusted(self, name: &str, value: &[u8]) -> Self {
-        self.link.line([name.as_bytes(), b": ", value, b"\r\n"]);
+    /// As [`Answer::field`] for a line that is known to be good; `start` is name, colon, space.
+    pub(crate) fn trusted(self, start: &str, value: &[u8]) -> Self {
+        self.link.line(start, value);
         self
     }
 
-    pub(crate) fn quoted(self, name: &str, parts: [&str; 2]) -> Self {
-        self.link.line([
-            name.as_bytes(),
-            b": \"",
-            parts[0].as_bytes(),
-            parts[1].as_bytes(),
-        ]);
-        self.link.output.extend_from_slice(b"\"\r\n");
+    /// As [`Answer::trusted`] for a value in two parts that ends in a quotation mark.
+    pub(crate) fn quoted(self, start: &str, parts: [&str; 2]) -> Self {
+        self.link.output.extend_from_slice(start.as_bytes());
+        self.link.output.extend_from_slice(parts[0].as_bytes());
+        self.link.line(parts[1], b"\"");
         self
     }
 
@@ -388,7 +401,7 @@ impl<'c, F: Flow, S: Sleep> Answer<'c, F, S> {
         let content = content.as_ref();
         if !self.status.is_bodiless() {
             self.link
-                .number_line(b"Content-Length", content.len() as u64);
+                .number_line("Content-Length: ", content.len() as u64);
         }
         self.finish_head()?;
         self.link.progress = Progress::Complete;
@@ -413,7 +426,7 @@ impl<'c, F: Flow, S: Sleep> Answer<'c, F, S> {
         let framing = match length {
             _ if self.status.is_bodiless() => Outgoing::Known(length.unwrap_or(0)),
             Some(length) => {
-                self.link.number_line(b"Content-Length", length);
+                self.link.number_line("Content-Length: ", length);
                 Outgoing::Known(length)
             }
             None if self.link.http10 => {

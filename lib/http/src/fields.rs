@@ -21,13 +21,25 @@ impl<'a> Fields<'a> {
     /// The values of all fields of this name, in order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let lines = Lines { rest: self.lines };
-        lines.filter_map(move |(n, value)| n.eq_ignore_ascii_case(name.as_bytes()).then_some(value))
+        lines.filter_map(move |line| {
+            let (found, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b":")?;
+            found
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then(|| value.trim_ascii())
+        })
     }
 
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         let lines = Lines { rest: self.lines };
-        lines.filter_map(|(name, value)| Some((core::str::from_utf8(name).ok()?, value)))
+        lines.filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+            Some((
+                core::str::from_utf8(name).ok()?,
+                value.get(1..)?.trim_ascii(),
+            ))
+        })
     }
 
     /// All elements of the comma-separated lists in the fields of this name (RFC 9110 §5.6.1).
@@ -37,20 +49,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The lines, each with its end.
 struct Lines<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Iterator for Lines<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         let end = memchr(b'\n', self.rest)?;
         let (line, rest) = self.rest.split_at_checked(end + 1)?;
         self.rest = rest;
-        let colon = memchr(b':', line)?;
-        let (name, value) = line.split_at_checked(colon)?;
-        Some((name, value.get(1..)?.trim_ascii()))
+        Some(line)
     }
 }
 

@@ -85,7 +85,7 @@ impl<A: Assets> Handler for Files<A> {
                 Some(page) => {
                     let answer = exchange.answer(Status::NOT_FOUND);
                     answer
-                        .trusted("Content-Type", page.media_type.as_bytes())
+                        .trusted("Content-Type: ", page.media_type.as_bytes())
                         .send(page.bytes)
                         .await
                 }
@@ -110,7 +110,7 @@ impl<A: Assets> Handler for Files<A> {
 
 async fn text(answer: Answer<'_, impl Flow, impl Sleep>, text: &str) -> Result<Done, Error> {
     answer
-        .trusted("Content-Type", b"text/plain; charset=utf-8")
+        .trusted("Content-Type: ", b"text/plain; charset=utf-8")
         .send(text)
         .await
 }
@@ -122,25 +122,33 @@ async fn file(
 ) -> Result<Done, Error> {
     let fields = request.fields();
     // Ranges are of the file as it is; they mean nothing for HEAD (RFC 9110 §14.2).
-    let ranged = fields.get("range").filter(|_| request.method() == "GET");
+    let ranged = request.asks.range && request.method() == "GET";
     let encoded = asset
         .encoded
-        .filter(|(coding, _)| ranged.is_none() && negotiate::prefers(fields, coding.name()));
+        .filter(|(coding, _)| !ranged && negotiate::prefers(fields, coding.name()));
     // Another coding is another content: a strong tag must tell them apart (RFC 9110 §8.8.3.3).
     let suffix = if encoded.is_some() { "-z" } else { "" };
     let own = Validators {
         etag: [asset.etag, suffix],
         modified: asset.modified,
     };
-    let dated =
-        asset.modified.is_some() && fields.iter().any(|(name, _)| name.starts_with(['I', 'i']));
-    let now = if dated { exchange.wall() } else { None };
+    let now = || {
+        if asset.modified.is_some() {
+            exchange.wall()
+        } else {
+            None
+        }
+    };
 
-    let (status, wanted) = match condition::evaluate(fields, own, now) {
+    let verdict = match request.asks.conditions {
+        true => condition::evaluate(fields, own, now()),
+        false => Verdict::Go,
+    };
+    let (status, wanted) = match verdict {
         Verdict::NotModified => (Status::NOT_MODIFIED, Wanted::Whole),
         Verdict::Failed => (Status::PRECONDITION_FAILED, Wanted::Whole),
-        Verdict::Go if ranged.is_some() && condition::range_applies(fields, own, now) => {
-            match range::wanted(ranged, asset.bytes.len()) {
+        Verdict::Go if ranged && condition::range_applies(fields, own, now()) => {
+            match range::wanted(fields.get("range"), asset.bytes.len()) {
                 Wanted::Whole => (Status::OK, Wanted::Whole),
                 Wanted::Part(part) => (Status::PARTIAL_CONTENT, Wanted::Part(part)),
                 Wanted::Unsatisfiable => (Status::RANGE_NOT_SATISFIABLE, Wanted::Unsatisfiable),
@@ -153,12 +161,12 @@ async fn file(
     if status == Status::PRECONDITION_FAILED {
         return text(answer, "The page is another one by now.\n").await;
     }
-    answer = answer.quoted("ETag", own.etag);
+    answer = answer.quoted("ETag: \"", own.etag);
     if let Some(modified) = asset.modified {
-        answer = answer.trusted("Last-Modified", &crate::date::format(modified));
+        answer = answer.trusted("Last-Modified: ", &crate::date::format(modified));
     }
     if asset.encoded.is_some() {
-        answer = answer.trusted("Vary", b"Accept-Encoding");
+        answer = answer.trusted("Vary: ", b"Accept-Encoding");
     }
     if status == Status::NOT_MODIFIED {
         return answer.send([]).await;
@@ -175,11 +183,11 @@ async fn file(
         Wanted::Whole => encoded.map_or(asset.bytes, |(_, bytes)| bytes),
     };
     if let Some((coding, _)) = encoded {
-        answer = answer.trusted("Content-Encoding", coding.name().as_bytes());
+        answer = answer.trusted("Content-Encoding: ", coding.name().as_bytes());
     }
-    answer = answer.trusted("Content-Type", asset.media_type.as_bytes());
+    answer = answer.trusted("Content-Type: ", asset.media_type.as_bytes());
     answer
-        .trusted("Accept-Ranges", b"bytes")
+        .trusted("Accept-Ranges: ", b"bytes")
         .send(content)
         .await
 }
@@ -205,7 +213,7 @@ fn content_range<'c, F: Flow, S: Sleep>(
     }
     text.push(b'/');
     number(&mut text, length);
-    answer.trusted("Content-Range", &text)
+    answer.trusted("Content-Range: ", &text)
 }
 
 /// Finds what the path of a request leads to.

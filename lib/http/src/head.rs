@@ -77,6 +77,16 @@ pub struct Request<'a> {
     pub(crate) http10: bool,
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
+    pub(crate) asks: Asks,
+}
+
+/// Which of the fields that few requests have are there: who looks them up only then spends no
+/// time on the others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asks {
+    /// Any whose name begins with `If-`.
+    pub conditions: bool,
+    pub range: bool,
 }
 
 impl<'a> Request<'a> {
@@ -158,6 +168,7 @@ impl<'a> Request<'a> {
             http10,
             keep_alive: !facts.close && (!http10 || facts.keep_alive),
             expects_continue: facts.expects_continue && !http10,
+            asks: facts.asks,
         })
     }
 }
@@ -207,6 +218,7 @@ struct Facts<'a> {
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
+    asks: Asks,
 }
 
 impl<'a> Facts<'a> {
@@ -249,7 +261,11 @@ impl<'a> Facts<'a> {
                 }
                 self.expects_continue = true;
             }
-            _ => {}
+            5 if is("range") => self.asks.range = true,
+            _ => {
+                self.asks.conditions |=
+                    matches!(name.as_bytes(), [b'I' | b'i', b'F' | b'f', b'-', ..])
+            }
         }
         Ok(())
     }
