@@ -27,8 +27,8 @@ pub(crate) enum Owner {
     Connecting(Instant),
     /// A flow.
     Flow,
-    /// Nobody: it has only to end in order.
-    Nobody,
+    /// Nobody, since then: it has only to end in order.
+    Nobody(Instant),
 }
 
 /// What a tuple stands for.
@@ -71,6 +71,8 @@ pub(crate) struct Connection {
     pub give_up: Instant,
     /// In TIME-WAIT: the numbers of its last acknowledgement.
     pub ended: Option<(u32, u32)>,
+    /// The sequence number up to which it has ever sent.
+    pub highest: u32,
     /// Bytes read since the peer was last told of the window.
     pub unannounced: usize,
     /// Whether the reading and the writing half are held.

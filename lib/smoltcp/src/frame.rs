@@ -299,3 +299,25 @@ pub(crate) fn transport(frame: &[u8]) -> Option<Transport> {
         pseudo,
     })
 }
+
+/// Notes in `highest` how far a TCP segment of our own reaches, or has a bare acknowledgement
+/// carry that number.
+pub(crate) fn keep_up(frame: &mut [u8], highest: &mut u32) {
+    let Some(Transport { protocol: TCP, start, .. }) = transport(frame) else { return };
+    let (Ok(seq), Some(&words), Some(&flags)) =
+        (array(frame, start + 4), frame.get(start + 12), frame.get(start + 13))
+    else {
+        return;
+    };
+    let payload = frame.len().saturating_sub(start + usize::from(words >> 4) * 4) as u32;
+    let counted = payload + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+    let end = u32::from_be_bytes(seq).wrapping_add(counted);
+    if end.wrapping_sub(*highest) as i32 >= 0 || flags & SYN != 0 {
+        *highest = end;
+    } else if counted == 0
+        && flags & RST == 0
+        && let Some(field) = frame.get_mut(start + 4..start + 8)
+    {
+        field.copy_from_slice(&highest.to_be_bytes());
+    }
+}

@@ -42,6 +42,8 @@ struct Output {
     sent: usize,
     unsent: bool,
     gone: bool,
+    /// See [`Port::follow`].
+    highest: Option<u32>,
 }
 
 /// What the device said to an attempt to receive.
@@ -78,6 +80,7 @@ impl<N: Net> Port<N> {
                 sent: 0,
                 unsent: false,
                 gone: false,
+                highest: None,
             },
         }
     }
@@ -158,6 +161,16 @@ impl<N: Net> Port<N> {
     /// A packet could not be sent since [`Port::mark`]: its next hop is not known yet.
     pub fn unsent(&self) -> bool {
         self.out.unsent
+    }
+
+    /// What is sent from now on belongs to a connection that has sent up to `highest`, or to
+    /// none. Returns how far the one before has got.
+    ///
+    /// When smoltcp sends again what was lost, its acknowledgements carry the sequence number it
+    /// has gone back to. A peer that is further already must ignore them (RFC 9293 §3.10.7.4),
+    /// and two peers that do so wait for each other for ever. They get the right number here.
+    pub fn follow(&mut self, highest: Option<u32>) -> Option<u32> {
+        core::mem::replace(&mut self.out.highest, highest)
     }
 
     /// Sends a frame of `len` bytes that `build` writes over zeros.
@@ -297,6 +310,9 @@ impl<N: Net> phy::TxToken for TxToken<'_, N> {
         let (head, _) = frame.split_at_mut(len.min(128));
         head.fill(0);
         let result = build(frame);
+        if let Some(highest) = &mut out.highest {
+            frame::keep_up(frame, highest);
+        }
         let transmit = finish(frame, info, self.meta.segmentation_offload_size);
         if !self.solicited && !is_solicitation(frame) {
             out.unsent = false;

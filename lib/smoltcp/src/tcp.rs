@@ -23,8 +23,10 @@ const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(20);
 /// How long a neighbour may take to tell its hardware address before it counts as unreachable.
 const NEIGHBOUR: Duration = Duration::from_secs(3);
-/// How long a connection that nobody holds may take to end.
+/// How long a connection that nobody holds may take to end without getting any further, and in
+/// all: what was written is delivered, but no peer holds memory for ever.
 const LINGER: Duration = Duration::from_secs(60);
+const MOST_LINGER: Duration = Duration::from_secs(600);
 /// How long a reset may wait for a neighbour's hardware address.
 const RESET: Duration = Duration::from_secs(3);
 /// How long a connection that has ended answers for itself. RFC 9293 §3.6.1 says four minutes;
@@ -144,6 +146,7 @@ impl State {
             unreachable: false,
             give_up: self.now + patience,
             ended: None,
+            highest: 0,
             unannounced: 0,
             reader: true,
             writer: true,
@@ -190,8 +193,11 @@ impl State {
             return;
         };
         let before = connection.socket().state();
+        let waiting = connection.socket().send_queue();
+        port.follow(Some(connection.highest));
         self.interface
             .poll_ingress_single(self.now, port, &mut connection.endpoint.set);
+        connection.highest = port.follow(None).unwrap_or_default();
         let state = connection.socket().state();
         if state == TcpState::Closed
             && before != TcpState::Closed
@@ -208,6 +214,11 @@ impl State {
             connection.ended = Some((segment.ack, ack));
         }
         connection.watch(self.now, true);
+        if let Owner::Nobody(since) = connection.owner
+            && connection.socket().send_queue() < waiting
+        {
+            connection.give_up = (self.now + LINGER).min(since + MOST_LINGER);
+        }
         self.enqueue(Work::Tcp(id));
         self.tcp_changed(id);
     }
@@ -225,9 +236,11 @@ impl State {
         };
         let before = connection.socket().state();
         connection.endpoint.sent = false;
+        port.follow(Some(connection.highest));
         let more = connection
             .endpoint
             .transmit(&mut self.interface, port, self.now);
+        connection.highest = port.follow(None).unwrap_or_default();
         if connection.endpoint.sent {
             connection.unannounced = 0;
         }
@@ -277,7 +290,7 @@ impl State {
             Owner::Connecting(_) if !matches!(state, TcpState::SynSent | TcpState::SynReceived) => {
                 connection.give_up = NEVER;
             }
-            Owner::Nobody => self.orphan_changed(id, state),
+            Owner::Nobody(_) => self.orphan_changed(id, state),
             _ => (),
         }
     }
@@ -376,7 +389,7 @@ impl State {
                     connection.give_up = since + CONNECT;
                 }
             }
-            Owner::Nobody if closed => {
+            Owner::Nobody(_) if closed => {
                 self.remove(id);
                 return false;
             }
@@ -400,10 +413,9 @@ impl State {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.give_up = if connection.owner == Owner::Nobody {
-            now + RESET
-        } else {
-            NEVER
+        connection.give_up = match connection.owner {
+            Owner::Nobody(_) => now + RESET,
+            _ => NEVER,
         };
         connection.socket().abort();
         self.unlink(id);
@@ -463,6 +475,7 @@ impl State {
 
     /// Does what a dropped handle has left to be done.
     pub fn part(&mut self, parting: Parting) {
+        let now = self.now;
         match parting {
             Parting::Reader(id) => {
                 if let Some(connection) = self.connections.get_mut(id) {
@@ -479,7 +492,7 @@ impl State {
             }
             Parting::Abort(id) => {
                 if let Some(connection) = self.connections.get_mut(id) {
-                    connection.owner = Owner::Nobody;
+                    connection.owner = Owner::Nobody(now);
                     self.abort(id);
                 }
             }
@@ -489,7 +502,7 @@ impl State {
                     if let Some(c) = self.connections.get_mut(connection)
                         && (c.owner == Owner::HalfOpen(id) || c.owner == Owner::Ready(id))
                     {
-                        c.owner = Owner::Nobody;
+                        c.owner = Owner::Nobody(now);
                         self.abort(connection);
                     }
                 }
@@ -504,9 +517,9 @@ impl State {
         if let Some(connection) = self.connections.get_mut(id)
             && !connection.reader
             && !connection.writer
-            && connection.owner != Owner::Nobody
+            && !matches!(connection.owner, Owner::Nobody(_))
         {
-            connection.owner = Owner::Nobody;
+            connection.owner = Owner::Nobody(now);
             connection.give_up = now + LINGER;
             self.enqueue(Work::Tcp(id));
         }

@@ -1,6 +1,7 @@
 //! A world to test a stack in: one thread, a clock that jumps, and wires.
 #![allow(dead_code)]
 
+pub mod peer;
 pub mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -152,6 +153,11 @@ impl World {
 
     pub fn random(&self, below: u64) -> u64 {
         self.0.random.borrow_mut().next() % below
+    }
+
+    /// Lets everything happen that needs no time.
+    pub async fn settle(&self) {
+        self.sleep(Duration::from_millis(1)).await;
     }
 
     /// A stack at this end of a wire.

@@ -97,18 +97,10 @@ impl End {
         Tap(self.outgoing.clone())
     }
 
-    /// The device at the other end goes away.
-    pub fn cut(&self) {
-        for queue in [&self.incoming, &self.outgoing] {
-            let mut queue = queue.borrow_mut();
-            queue.gone = true;
-            for waker in [queue.reader.take(), queue.writer.take()]
-                .into_iter()
-                .flatten()
-            {
-                waker.wake();
-            }
-        }
+    /// This end, and the means to take it away.
+    pub fn plug(self) -> (Self, Plug) {
+        let plug = Plug([self.incoming.clone(), self.outgoing.clone()]);
+        (self, plug)
     }
 
     /// Sends a frame as it is.
@@ -160,6 +152,21 @@ impl End {
             queue.borrow_mut().push(frame, valid);
         };
         self.world.spawn(job).detach();
+    }
+}
+
+/// What holds a wire in its place.
+pub struct Plug([Rc<RefCell<Queue>>; 2]);
+
+impl Plug {
+    pub fn pull(&self) {
+        for queue in &self.0 {
+            let mut queue = queue.borrow_mut();
+            queue.gone = true;
+            for waker in [queue.reader.take(), queue.writer.take()].into_iter().flatten() {
+                waker.wake();
+            }
+        }
     }
 }
 
