@@ -278,9 +278,9 @@ impl Program<'_> {
     /// `base <= offset` and `offset - base + len <= limit`, without wrapping around. `base` is a
     /// multiple of 2^32, the limit below 2^63.
     fn range(&mut self, offset: u32, len: u32, base: u64) {
-        // The high words: below 2^31 each, so that their sum and a carry fit.
+        // The high words: below 2^31 each, so that their sum and a carry fit. An offset below the
+        // base wraps around and is above.
         self.high(offset);
-        self.require(JGE_K, high(base));
         self.push(SUB_K, high(base));
         self.forbid(JSET_K, 1 << 31);
         self.push(TAX, 0);
