@@ -93,6 +93,23 @@ impl Poller {
         Ok(epoll::add(&self.epoll, fd, data, EDGES)?)
     }
 
+    /// Reports each time `fd` becomes readable.
+    pub(crate) fn add_input(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(source.to_bits());
+        Ok(epoll::add(&self.epoll, fd, data, input(false))?)
+    }
+
+    /// Begins or ceases to report when what [`Poller::add_input`] added becomes writable as well.
+    pub(crate) fn watch_output(
+        &self,
+        fd: impl AsFd,
+        source: Source,
+        watch: bool,
+    ) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(source.to_bits());
+        Ok(epoll::modify(&self.epoll, fd, data, input(watch))?)
+    }
+
     /// Reports what [`Poller::add_edges`] added as another source from now on.
     pub(crate) fn rename_edges(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let data = epoll::EventData::new_u64(source.to_bits());
@@ -150,5 +167,14 @@ fn level(enabled: bool) -> epoll::EventFlags {
         epoll::EventFlags::IN
     } else {
         epoll::EventFlags::empty()
+    }
+}
+
+fn input(output: bool) -> epoll::EventFlags {
+    let input = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    if output {
+        input | epoll::EventFlags::OUT
+    } else {
+        input
     }
 }

@@ -77,6 +77,9 @@ struct Running<F> {
     probes: Vec<Probe>,
     /// The link may have frames that were not read yet.
     link_readable: bool,
+    /// The poller tells when the link is writable. It would do so for each frame that the guest
+    /// takes, so only while somebody waits for it.
+    output_watched: bool,
 }
 
 pub(crate) fn run(
@@ -86,7 +89,7 @@ pub(crate) fn run(
 ) -> io::Result<Counters> {
     let poller = Poller::new()?;
     let link = Link::new(link)?;
-    poller.add_edges(link.fd(), Source::Link)?;
+    poller.add_input(link.fd(), Source::Link)?;
     poller.add_level(&*gateway.stop, Source::Stop, true)?;
     let mut published = Vec::with_capacity(gateway.sockets.len());
     for (place, socket) in gateway.sockets.into_iter().enumerate() {
@@ -129,6 +132,7 @@ pub(crate) fn run(
         observe,
         probes: Vec::new(),
         link_readable: false,
+        output_watched: false,
     };
     running.run()?;
     Ok(running.core.link.counters)
@@ -161,6 +165,13 @@ impl<F: FnMut(Event)> Running<F> {
             self.enable_ports()?;
             if self.core.link.is_closed() {
                 return Ok(());
+            }
+            let blocked = self.core.link.is_blocked();
+            if blocked != self.output_watched {
+                self.output_watched = blocked;
+                self.core
+                    .poller
+                    .watch_output(self.core.link.fd(), Source::Link, blocked)?;
             }
         }
     }

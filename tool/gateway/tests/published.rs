@@ -7,19 +7,18 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket
 use std::time::Duration;
 
 use guest::{Guest, echo, finished, take};
-use mirage_gateway::{BindError, Config, Event, Gateway, Publish};
+use mirage_gateway::{BindError, Config, Event, Gateway};
 use smoltcp::socket::tcp;
 use smoltcp::wire::Ipv4Cidr;
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
 fn publish(ports: &[&str]) -> Config {
-    let mut config = Config::default();
-    config.publish = ports
-        .iter()
-        .map(|port| port.parse::<Publish>().unwrap())
-        .collect();
-    config
+    let publish = ports.iter().map(|port| port.parse().unwrap()).collect();
+    Config {
+        publish,
+        ..Config::default()
+    }
 }
 
 fn client(address: SocketAddr) -> TcpStream {

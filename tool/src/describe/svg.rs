@@ -12,10 +12,11 @@ const MARGIN: f64 = 20.0;
 /// The width of a letter of the fonts below, rounded up.
 const LETTER: f64 = 7.2;
 
-struct Node<'a> {
-    title: &'a str,
+struct Node {
+    title: String,
     under: String,
-    class: &'static str,
+    /// None for a place where a line passes a layer.
+    class: Option<&'static str>,
     /// Where its centre is, from left to right.
     x: f64,
     layer: usize,
@@ -23,7 +24,7 @@ struct Node<'a> {
     takes: Vec<usize>,
 }
 
-impl Node<'_> {
+impl Node {
     fn y(&self) -> f64 {
         MARGIN + self.layer as f64 * (HEIGHT + BETWEEN)
     }
@@ -32,6 +33,7 @@ impl Node<'_> {
 pub(super) fn render(description: &Description) -> String {
     let mut nodes = nodes(description);
     layers(&mut nodes);
+    passages(&mut nodes);
     let width = place(&mut nodes);
     let height = nodes.iter().map(|n| n.y() + HEIGHT).fold(0.0, f64::max) + MARGIN;
     let mut svg = String::new();
@@ -68,17 +70,21 @@ path {{ fill: none; stroke: #8c959f; stroke-width: 1.3 }}
         }
     }
     for node in &nodes {
+        let Some(class) = node.class else {
+            let (x, y) = (node.x, node.y());
+            let _ = writeln!(svg, r#"<path d="M{x:.1} {y:.1}v{HEIGHT}"/>"#);
+            continue;
+        };
         let (left, top) = (node.x - node.width / 2.0, node.y());
         let _ = writeln!(
             svg,
-            r#"<rect class="{}" x="{left:.1}" y="{top:.1}" width="{:.1}" height="{HEIGHT}" rx="7"/>
+            r#"<rect class="{class}" x="{left:.1}" y="{top:.1}" width="{:.1}" height="{HEIGHT}" rx="7"/>
 <text class="name" x="{:.1}" y="{:.1}">{}</text>
 <text class="by" x="{:.1}" y="{:.1}">{}</text>"#,
-            node.class,
             node.width,
             node.x,
             top + 19.0,
-            escape(node.title),
+            escape(&node.title),
             node.x,
             top + 35.0,
             escape(&node.under)
@@ -87,7 +93,7 @@ path {{ fill: none; stroke: #8c959f; stroke-width: 1.3 }}
     svg + "</svg>\n"
 }
 
-fn nodes(description: &Description) -> Vec<Node<'_>> {
+fn nodes(description: &Description) -> Vec<Node> {
     let app = &description.application;
     let places: BTreeMap<&str, usize> = description
         .devices
@@ -102,18 +108,18 @@ fn nodes(description: &Description) -> Vec<Node<'_>> {
             .filter_map(|name| places.get(name.as_str()).copied())
             .collect()
     };
-    let node = |title, under: String, class, takes| Node {
+    let node = |title: &str, under: String, class, takes| Node {
         width: LETTER * longest(title, &under) as f64 + 24.0,
-        title,
+        title: title.into(),
         under,
-        class,
+        class: Some(class),
         x: 0.0,
         layer: 0,
         takes,
     };
     let mut nodes = vec![node(
-        &app.name,
-        format!("{} {}", description.main, app.version),
+        &format!("{} {}", app.name, app.version),
+        description.main.clone(),
         "application",
         takes(&description.takes),
     )];
@@ -150,7 +156,7 @@ fn longest(a: &str, b: &str) -> usize {
 
 /// Each node stands below everybody who takes it: devices stand in the order of their making, so
 /// going through them backwards meets takers first.
-fn layers(nodes: &mut [Node<'_>]) {
+fn layers(nodes: &mut [Node]) {
     let last = nodes.len() - 1;
     let order = std::iter::once(0).chain((1..last).rev());
     for at in order {
@@ -161,8 +167,31 @@ fn layers(nodes: &mut [Node<'_>]) {
     }
 }
 
+/// Gives each line that passes layers a place in every one of them, so that it meets no box.
+fn passages(nodes: &mut Vec<Node>) {
+    let mut at = 0;
+    while at < nodes.len() {
+        for taken in 0..nodes[at].takes.len() {
+            let (to, below) = (nodes[at].takes[taken], nodes[at].layer + 1);
+            if nodes[to].layer > below {
+                nodes[at].takes[taken] = nodes.len();
+                nodes.push(Node {
+                    title: String::new(),
+                    under: String::new(),
+                    class: None,
+                    x: 0.0,
+                    layer: below,
+                    width: 1.0,
+                    takes: vec![to],
+                });
+            }
+        }
+        at += 1;
+    }
+}
+
 /// Puts the nodes of each layer side by side, each near those that take it; yields the width.
-fn place(nodes: &mut [Node<'_>]) -> f64 {
+fn place(nodes: &mut [Node]) -> f64 {
     let deepest = nodes
         .iter()
         .map(|node| node.layer)
@@ -172,7 +201,7 @@ fn place(nodes: &mut [Node<'_>]) -> f64 {
     for (at, node) in nodes.iter().enumerate() {
         rows[node.layer].push(at);
     }
-    let row_width = |nodes: &[Node<'_>], row: &[usize]| {
+    let row_width = |nodes: &[Node], row: &[usize]| {
         row.iter().map(|at| nodes[*at].width + GAP).sum::<f64>() - GAP
     };
     let widest = rows

@@ -171,16 +171,18 @@ impl Writer<'_> {
             .collect();
         let variable = &self.variables[at];
         let value = quote!(#new(#(#arguments),*));
-        let made = match (device.provider.r#async, device.provider.fallible) {
-            (false, false) => quote!(let #variable = #value;),
-            (false, true) => quote!(let #variable = runtime.check(#name, #value)?;),
-            (true, false) => quote!(let #variable = #value.await;),
-            (true, true) => quote! {
-                let #variable = #value.await;
-                let #variable = runtime.check(#name, #variable)?;
-            },
+        // Step by step: each line stays short.
+        let finished = match (device.provider.r#async, device.provider.fallible) {
+            (false, false) => quote!(),
+            (true, false) => quote!(let #variable = #variable.await;),
+            (false, true) => quote!(let #variable = runtime.check(#name, #variable)?;),
+            (true, true) => quote!(let #variable = runtime.check(#name, #variable.await)?;),
         };
-        quote!(#keys #made)
+        quote! {
+            #keys
+            let #variable = #value;
+            #finished
+        }
     }
 
     /// A device as an argument: itself the last time, a clone before.

@@ -99,14 +99,16 @@ metal::image! {
         ("stack.ipv4", String, Some("dhcp"), false, "Address"),
     ],
     main: |runtime, keys| async move {
-        let net = runtime.check("net", basic::Net::new(runtime.clone(), "net"))?;
+        let net = basic::Net::new(runtime.clone(), "net");
+        let net = runtime.check("net", net)?;
         let clock = basic::Clock::new(runtime.clone());
         let stack_keys = basic::Keys {
             ipv4: runtime.check("stack.ipv4", keys.get("stack.ipv4"))?,
         };
-        let stack = basic::Stack::new(net, clock.clone(), stack_keys).await;
-        let stack = runtime.check("stack", stack)?;
-        let assets = runtime.check("assets", basic::Sealed::new(&ASSETS.0))?;
+        let stack = basic::Stack::new(net, clock.clone(), stack_keys);
+        let stack = runtime.check("stack", stack.await)?;
+        let assets = basic::Sealed::new(&ASSETS.0);
+        let assets = runtime.check("assets", assets)?;
         let keys = my_site::Keys {
             name: runtime.check("name", keys.get("name"))?,
             port: runtime.check("port", keys.get("port"))?,

@@ -27,6 +27,7 @@ pub const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0xaa, 0xbb, 0xcc]);
 pub struct Wire {
     fd: OwnedFd,
     mtu: usize,
+    buffer: Vec<u8>,
     unsent: VecDeque<Vec<u8>>,
     /// The longest frame received.
     pub longest: usize,
@@ -63,8 +64,8 @@ impl Wire {
     }
 
     pub fn receive_frame(&mut self) -> Option<Vec<u8>> {
-        let mut message = vec![0; 70_000];
-        let (_, len) = recv(&self.fd, &mut message[..], RecvFlags::DONTWAIT).ok()?;
+        let message = &mut self.buffer[..];
+        let (_, len) = recv(&self.fd, &mut *message, RecvFlags::DONTWAIT).ok()?;
         assert!(len > HEADER, "an empty message, or the end of the pair");
         assert_eq!(message[0], 2, "VIRTIO_NET_HDR_F_DATA_VALID");
         self.longest = self.longest.max(len - HEADER);
@@ -176,6 +177,7 @@ impl Guest {
         let mut wire = Wire {
             fd: ours,
             mtu,
+            buffer: vec![0; 70_000],
             unsent: VecDeque::new(),
             longest: 0,
             syns: 0,
