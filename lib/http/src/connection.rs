@@ -224,6 +224,8 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
 
     /// Waits for the first byte of a request.
     async fn read_idle(&mut self) -> Result<usize, End> {
+        // An idle connection holds no memory for answers.
+        self.link.give_buffer();
         let Self {
             link, buffer, end, ..
         } = self;
@@ -236,10 +238,6 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
                 Poll::Ready(())
             }
         };
-        // An idle connection holds no memory for answers.
-        if link.output.capacity() > BUFFER {
-            link.output = Vec::new();
-        }
         let read = link
             .wire
             .read_idle(space, link.shared.limits.idle, interrupt)

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
@@ -21,6 +21,12 @@ use crate::{Error, Limits, Status, date};
 
 /// Answers of up to this many bytes are collected and leave together.
 const BATCH: usize = 16 << 10;
+
+/// The size that a buffer for answers starts with.
+const BUFFER: usize = 2 << 10;
+
+/// Buffers that are kept for the next answers.
+const SPARE: usize = 16;
 
 /// Content that a handler left unread is read and forgotten up to this many bytes, to keep the
 /// connection; beyond, it is cheaper to close.
@@ -76,6 +82,8 @@ pub(crate) struct Shared {
     wall: Box<dyn Fn() -> Option<Duration>>,
     /// The `Date` line of this second since 1970.
     date: Cell<(u64, DateLine)>,
+    /// Buffers for answers: a connection holds one only while it has something to say.
+    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Shared {
@@ -84,11 +92,26 @@ impl Shared {
             limits,
             wall,
             date: Cell::new((0, date_line(Duration::ZERO))),
+            spare: RefCell::new(Vec::new()),
         }
     }
 
     pub fn wall(&self) -> Option<Duration> {
         (self.wall)()
+    }
+
+    fn take_buffer(&self) -> Vec<u8> {
+        self.spare
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER))
+    }
+
+    fn give_buffer(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE && buffer.capacity() <= 2 * BATCH {
+            spare.push(buffer);
+        }
     }
 
     fn date(&self) -> Option<DateLine> {
@@ -152,6 +175,7 @@ impl<F: Flow, S: Sleep> Link<F, S> {
 
     /// Gets ready for the answer to `request`; `filled` bytes of what follows it are there.
     pub fn begin(&mut self, request: &Request<'_>, filled: Range<usize>) {
+        self.take_buffer();
         let limits = &self.shared.limits;
         self.progress = Progress::Waiting;
         self.keep_alive = request.keep_alive;
@@ -168,12 +192,26 @@ impl<F: Flow, S: Sleep> Link<F, S> {
 
     /// Gets ready for an answer to something that was not a request.
     pub fn begin_refusal(&mut self) {
+        self.take_buffer();
         self.progress = Progress::Waiting;
         self.keep_alive = false;
         self.body = Body::new(crate::head::Length::Known(0), 0, 0);
         self.expects_continue = false;
         self.http10 = false;
         self.send = Patience::new(self.shared.limits.send);
+    }
+
+    fn take_buffer(&mut self) {
+        if self.output.capacity() == 0 {
+            self.output = self.shared.take_buffer();
+        }
+    }
+
+    /// Nothing is left to be sent: somebody else can use the buffer.
+    pub fn give_buffer(&mut self) {
+        if self.output.is_empty() {
+            self.shared.give_buffer(core::mem::take(&mut self.output));
+        }
     }
 
     /// The answer is complete and everything up to it can still be sent.
