@@ -16,7 +16,7 @@ use crate::endpoint::{NEVER, Work};
 use crate::frame::{self, Class, Discovery, Drop};
 use crate::port::{Fetched, Port};
 use crate::reply;
-use crate::state::{Shared, State};
+use crate::state::{Shared, State, instant};
 
 /// The most frames that are taken before the tasks they wake have their turn.
 const BATCH: usize = 64;
@@ -43,8 +43,7 @@ impl<N: Net, S: Sleep> Driver<N, S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let shared = self.shared.clone();
         shared.driving(cx.waker());
-        let mut state = shared.state();
-        state.now = self.now();
+        let mut state = shared.state_now();
         loop {
             let unblocked = self.port.unblock();
             state.expire();
@@ -68,12 +67,8 @@ impl<N: Net, S: Sleep> Driver<N, S> {
             if !readable && !writable && self.wait(due, cx).is_pending() {
                 return Poll::Pending;
             }
-            state.now = self.now();
+            state.now = instant(&self.sleep);
         }
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_micros((self.sleep.now().as_nanos() / 1000) as i64)
     }
 
     /// Waits until `due`. An alarm that stands earlier is left alone: letting it ring once for

@@ -65,8 +65,9 @@ impl Endpoint {
             interface.poll_egress(now, port, &mut self.set);
             let sent = port.sent() > 0;
             self.sent |= sent;
-            self.starved = port.unsent();
             self.due = interface.poll_at(now, &self.set).unwrap_or(NEVER);
+            // smoltcp does not even try for a second after it has asked for an address.
+            self.starved = port.unsent() || (self.starved && !sent && self.due != NEVER);
             if self.due > now {
                 return false;
             }

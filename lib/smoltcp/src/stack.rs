@@ -10,7 +10,6 @@ use mirage_device::{
 };
 use smoltcp::iface::{Config, Interface};
 use smoltcp::socket::tcp::State as TcpState;
-use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use crate::configuration::Configuration;
@@ -24,7 +23,7 @@ use crate::keys::{Error, Keys, Plan};
 use crate::listener::TcpListener;
 use crate::port::Port;
 use crate::slots::Id;
-use crate::state::{Shared, State, canonical};
+use crate::state::{Shared, State, canonical, instant};
 use crate::udp::UdpSocket;
 
 /// A TCP/IP stack on a network device. A clone is another handle on the same stack.
@@ -72,7 +71,7 @@ impl Smoltcp {
 
         let tally = Rc::new(Tally::default());
         let mut port = Port::new(net, tally.clone());
-        let now = Instant::from_micros((sleep.now().as_nanos() / 1000) as i64);
+        let now = instant(&sleep);
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(info.mac)));
         config.random_seed = u64::from_ne_bytes(seed);
         let interface = Interface::new(config, &mut port, now);
@@ -178,7 +177,7 @@ impl Stack for Smoltcp {
             return Err(StackError::InvalidAddress);
         }
         let id = {
-            let mut state = self.shared.state();
+            let mut state = self.shared.state_now();
             state.check_route(remote.ip())?;
             let local = state.interface.get_source_address(&remote.ip().into());
             let mut tuple = Tuple {

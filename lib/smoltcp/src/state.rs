@@ -10,7 +10,7 @@ use core::pin::Pin;
 use core::task::Waker;
 use core::time::Duration;
 
-use mirage_device::{Entropy, FlowError, Net, Sleep, StackError};
+use mirage_device::{Clock, Entropy, FlowError, Net, Sleep, StackError};
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
 
@@ -38,11 +38,16 @@ pub(crate) struct Shared {
 
 /// The devices that handles need, without their types.
 pub(crate) trait Host {
+    fn now(&self) -> Instant;
     fn random(&self, buffer: &mut [u8]) -> Result<(), StackError>;
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
 impl<S: Sleep, E: Entropy> Host for (S, E) {
+    fn now(&self) -> Instant {
+        instant(&self.0)
+    }
+
     fn random(&self, buffer: &mut [u8]) -> Result<(), StackError> {
         self.1.fill(buffer).map_err(|_| StackError::NoResources)
     }
@@ -50,6 +55,11 @@ impl<S: Sleep, E: Entropy> Host for (S, E) {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(self.0.sleep(duration))
     }
+}
+
+/// What a clock shows, in smoltcp's terms: whole microseconds, rounded down.
+pub(crate) fn instant(clock: &impl Clock) -> Instant {
+    Instant::from_micros((clock.now().as_nanos() / 1000) as i64)
 }
 
 impl Shared {
@@ -64,9 +74,19 @@ impl Shared {
         })
     }
 
-    /// The state, up to date with what was dropped.
+    /// The state, up to date with what was dropped. Its clock stands where the driver last set
+    /// it: see [`Shared::state_now`].
     pub fn state(&self) -> RefMut<'_, State> {
+        if self.partings.borrow().is_empty() {
+            return self.state.borrow_mut();
+        }
+        self.state_now()
+    }
+
+    /// As [`Shared::state`], and its clock is right.
+    pub fn state_now(&self) -> RefMut<'_, State> {
         let mut state = self.state.borrow_mut();
+        state.now = self.host.now();
         loop {
             let parting = self.partings.borrow_mut().pop();
             match parting {

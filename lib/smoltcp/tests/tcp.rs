@@ -434,3 +434,27 @@ fn connections_come_and_go_without_gathering() {
         assert!(!world.has_timers());
     });
 }
+
+#[test]
+fn patience_is_counted_from_the_call_however_long_nothing_happened_before() {
+    run(|world, a, b| async move {
+        let mut listener = b.listen(any(9), 8).unwrap();
+        world.sleep(seconds(10_000)).await;
+        let mut client = a.connect("10.0.0.2:9".parse().unwrap()).await.unwrap();
+        let mut server = listener.accept().await.unwrap();
+        world.sleep(seconds(10_000)).await;
+        client.write_all(b"late").await.unwrap();
+        drop(client);
+        assert_eq!(read_to_end(&mut server).await.unwrap(), b"late");
+    });
+}
+
+#[test]
+fn the_first_segment_waits_only_for_the_neighbours_answer() {
+    run(|world, a, b| async move {
+        let _listener = b.listen(any(9), 8).unwrap();
+        let start = world.now();
+        a.connect("10.0.0.2:9".parse().unwrap()).await.unwrap();
+        assert_eq!(world.now(), start);
+    });
+}
