@@ -446,6 +446,12 @@ impl Tcp {
             return;
         };
         flow.retry.at = None;
+        // It has been answered just now, or others have: then this one only waits for its turn.
+        let unanswered = flow.connection.socket().state() == State::SynSent
+            && flow.published.is_some_and(|place| core.may_retry(place));
+        if !flow.retry.refused && !unanswered {
+            return self.enqueue(id);
+        }
         let guest = flow.ends.guest;
         let guest = core.guest(guest.port()).unwrap_or(guest);
         let Some(ends) = self.free_ends(guest) else {

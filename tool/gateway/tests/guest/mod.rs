@@ -169,11 +169,14 @@ impl Guest {
         let published = gateway.published().collect();
         let stop = gateway.stop_handle();
         let (sender, events) = channel();
-        let gateway = std::thread::spawn(move || {
-            gateway
-                .run(theirs, |event| sender.send(event).unwrap_or(()))
-                .unwrap()
-        });
+        let thread = std::thread::Builder::new().name("gateway".into());
+        let gateway = thread
+            .spawn(move || {
+                gateway
+                    .run(theirs, |event| sender.send(event).unwrap_or(()))
+                    .unwrap()
+            })
+            .unwrap();
         let mut wire = Wire {
             fd: ours,
             mtu,
