@@ -35,7 +35,11 @@ fn exchanges(offload: bool, connections: usize) -> f64 {
     let inner = world.clone();
     world.run(async move {
         let world = inner;
-        let options = Options { offload, room: 4096, ..Options::default() };
+        let options = Options {
+            offload,
+            room: 4096,
+            ..Options::default()
+        };
         let (client, server) = pair(&world, options).await;
         let tasks = world.clone();
         let mut listener = server.listen("[::]:80".parse().unwrap(), 2000).unwrap();
@@ -55,7 +59,12 @@ fn exchanges(offload: bool, connections: usize) -> f64 {
         let left = Rc::new(Cell::new(1_000_000u64));
         let mut flows = Vec::new();
         for _ in 0..connections {
-            flows.push(client.connect("10.0.0.2:80".parse().unwrap()).await.unwrap());
+            flows.push(
+                client
+                    .connect("10.0.0.2:80".parse().unwrap())
+                    .await
+                    .unwrap(),
+            );
         }
         let start = processor_time();
         let mut jobs = Vec::new();
@@ -87,10 +96,16 @@ fn bulk(offload: bool) -> f64 {
     let inner = world.clone();
     world.run(async move {
         let world = inner;
-        let options = Options { offload, ..Options::default() };
+        let options = Options {
+            offload,
+            ..Options::default()
+        };
         let (client, server) = pair(&world, options).await;
         let mut listener = server.listen("[::]:80".parse().unwrap(), 8).unwrap();
-        let mut sender = client.connect("10.0.0.2:80".parse().unwrap()).await.unwrap();
+        let mut sender = client
+            .connect("10.0.0.2:80".parse().unwrap())
+            .await
+            .unwrap();
         let mut receiver = listener.accept().await.unwrap();
         let total = if offload { TOTAL } else { TOTAL / 8 };
         let start = processor_time();

@@ -71,7 +71,7 @@ mod tests {
                 slow += u64::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
             }
             assert_eq!(fold(add(0, &bytes[..len])), fold(slow), "{len}");
-            let middle = len / 2 & !1;
+            let middle = (len / 2) & !1;
             let split = add(add(0, &bytes[..middle]), &bytes[middle..len]);
             assert_eq!(fold(split), fold(slow), "{len}");
         }

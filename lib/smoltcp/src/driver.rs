@@ -36,8 +36,10 @@ struct Driver<N, S> {
     port: Port<N>,
     sleep: S,
     shared: Rc<Shared>,
-    alarm: Option<(Instant, Pin<Box<dyn Future<Output = ()>>>)>,
+    alarm: Option<(Instant, Alarm)>,
 }
+
+type Alarm = Pin<Box<dyn Future<Output = ()>>>;
 
 impl<N: Net, S: Sleep> Driver<N, S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -303,13 +303,24 @@ pub(crate) fn transport(frame: &[u8]) -> Option<Transport> {
 /// Notes in `highest` how far a TCP segment of our own reaches, or has a bare acknowledgement
 /// carry that number.
 pub(crate) fn keep_up(frame: &mut [u8], highest: &mut u32) {
-    let Some(Transport { protocol: TCP, start, .. }) = transport(frame) else { return };
-    let (Ok(seq), Some(&words), Some(&flags)) =
-        (array(frame, start + 4), frame.get(start + 12), frame.get(start + 13))
+    let Some(Transport {
+        protocol: TCP,
+        start,
+        ..
+    }) = transport(frame)
     else {
         return;
     };
-    let payload = frame.len().saturating_sub(start + usize::from(words >> 4) * 4) as u32;
+    let (Ok(seq), Some(&words), Some(&flags)) = (
+        array(frame, start + 4),
+        frame.get(start + 12),
+        frame.get(start + 13),
+    ) else {
+        return;
+    };
+    let payload = frame
+        .len()
+        .saturating_sub(start + usize::from(words >> 4) * 4) as u32;
     let counted = payload + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
     let end = u32::from_be_bytes(seq).wrapping_add(counted);
     if end.wrapping_sub(*highest) as i32 >= 0 || flags & SYN != 0 {

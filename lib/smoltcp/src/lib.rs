@@ -1,13 +1,24 @@
 //! A TCP/IP stack for unikernels, on smoltcp.
 //!
-//! [`Smoltcp`] provides [`Stack`]: TCP and UDP over IPv4 and IPv6 with static addresses, DHCP
+//! [`Smoltcp`] provides [`Stack`](mirage_device::Stack): TCP and UDP over IPv4 and IPv6 with static addresses, DHCP
 //! and router advertisements, ICMP echo, multicast, and a DNS client. Nothing of smoltcp shows.
 //!
-//! ```ignore
-//! let stack = Smoltcp::new(net, sleep, spawn, entropy, Keys::default()).await?;
-//! stack.up().await;
-//! let mut listener = stack.listen("[::]:80".parse()?, 128)?;
-//! let flow = listener.accept().await?;
+//! ```
+//! use mirage_device::{Entropy, Listener, Net, Sleep, Spawn, Stack};
+//! use mirage_smoltcp::{Keys, Smoltcp};
+//!
+//! # type Result<T> = core::result::Result<T, Box<dyn core::error::Error>>;
+//! async fn greet(
+//!     net: impl Net,
+//!     sleep: impl Sleep,
+//!     spawn: impl Spawn,
+//!     entropy: impl Entropy,
+//! ) -> Result<()> {
+//!     let stack = Smoltcp::new(net, sleep, spawn, entropy, Keys::default()).await?;
+//!     let mut listener = stack.listen("[::]:80".parse()?, 128)?;
+//!     let flow = listener.accept().await?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! How it is built:

@@ -13,7 +13,13 @@ use world::{World, fixed, pair, seconds};
 
 /// A stack as host 2, and the wire's other end as host 1, which the stack knows.
 async fn served(world: &World) -> (Smoltcp, End) {
-    let (left, right) = wire(world, Options { room: 4096, ..Options::default() });
+    let (left, right) = wire(
+        world,
+        Options {
+            room: 4096,
+            ..Options::default()
+        },
+    );
     let stack = world.stack(right, fixed(2)).await;
     left.inject(&peer::arp_reply(1, 2));
     world.sleep(seconds(1)).await;
@@ -36,7 +42,10 @@ fn syn(port: u16) -> Vec<u8> {
 
 /// The TCP segments among the frames that have arrived.
 fn segments(end: &End) -> Vec<Vec<u8>> {
-    end.drain().into_iter().filter(|frame| peer::is_tcp(frame)).collect()
+    end.drain()
+        .into_iter()
+        .filter(|frame| peer::is_tcp(frame))
+        .collect()
 }
 
 #[test]
@@ -68,14 +77,20 @@ fn a_burst_of_a_thousand_syns_is_served_and_none_is_reset() {
 #[test]
 fn a_thousand_connections_at_once_are_served_by_a_stack() {
     run(|world| async move {
-        let options = Options { room: 4096, ..Options::default() };
+        let options = Options {
+            room: 4096,
+            ..Options::default()
+        };
         let (client, server) = pair(&world, options).await;
         let mut listener = server.listen(any(80), 1024).unwrap();
         let mut jobs = Vec::new();
         for n in 0..1000u32 {
             let client = client.clone();
             jobs.push(world.spawn(async move {
-                let mut flow = client.connect("10.0.0.2:80".parse().unwrap()).await.unwrap();
+                let mut flow = client
+                    .connect("10.0.0.2:80".parse().unwrap())
+                    .await
+                    .unwrap();
                 flow.write_all(&n.to_be_bytes()).await.unwrap();
                 let mut answer = [0; 4];
                 flow.read_exact(&mut answer).await.unwrap();

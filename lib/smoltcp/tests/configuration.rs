@@ -4,7 +4,7 @@ mod world;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use mirage_device::{Cidr, Sleep, Spawn, Stack, StackError, Task};
+use mirage_device::{Cidr, Sleep, Spawn, Stack, StackError};
 use mirage_smoltcp::{Error, Keys, Smoltcp};
 use world::peer::{self, complete, ethernet, ipv4, ipv6};
 use world::wire::{End, Options, wire};
@@ -17,7 +17,11 @@ fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(World, End, End) -> F
 }
 
 fn keys(ipv4: &str, ipv6: &str) -> Keys {
-    Keys { ipv4: ipv4.into(), ipv6: ipv6.into(), ..Keys::default() }
+    Keys {
+        ipv4: ipv4.into(),
+        ipv6: ipv6.into(),
+        ..Keys::default()
+    }
 }
 
 fn cidrs(texts: &[&str]) -> Vec<Cidr> {
@@ -36,7 +40,10 @@ fn static_addresses_are_there_at_once_and_announced_before_anything_else() {
         let arp = &frames[0];
         assert_eq!(arp[..6], [0xff; 6]);
         assert_eq!(arp[12..22], [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-        assert_eq!((&arp[28..32], &arp[38..42]), (&[10, 0, 0, 2][..], &[10, 0, 0, 2][..]));
+        assert_eq!(
+            (&arp[28..32], &arp[38..42]),
+            (&[10, 0, 0, 2][..], &[10, 0, 0, 2][..])
+        );
         for frame in &frames[1..3] {
             assert_eq!((frame[20], frame[21], frame[54]), (58, 255, 136));
             assert!(peer::is_complete(frame));
@@ -64,8 +71,16 @@ fn wrong_keys_and_devices_are_refused() {
     run(|world, _end, device| async move {
         let w = world.clone();
         let result = Smoltcp::new(device, w.clone(), w.clone(), w, keys("10.0.0.2", "auto")).await;
-        let Err(Error::Key { key: "ipv4", .. }) = result else { panic!("accepted") };
-        let (small, _) = wire(&world, Options { mtu: 500, ..Options::default() });
+        let Err(Error::Key { key: "ipv4", .. }) = result else {
+            panic!("accepted")
+        };
+        let (small, _) = wire(
+            &world,
+            Options {
+                mtu: 500,
+                ..Options::default()
+            },
+        );
         let w = world.clone();
         let result = Smoltcp::new(small, w.clone(), w.clone(), w, Keys::default()).await;
         assert_eq!(result.err(), Some(Error::Mtu(500)));
@@ -94,7 +109,9 @@ fn dhcp_answer(kind: u8, transaction: [u8; 4], address: [u8; 4], lease: u32) -> 
     message.extend([0x63, 0x82, 0x53, 0x63, 53, 1, kind, 54, 4, 10, 0, 0, 1]);
     message.extend([51, 4]);
     message.extend(lease.to_be_bytes());
-    message.extend([1, 4, 255, 255, 255, 0, 3, 4, 10, 0, 0, 1, 6, 4, 10, 0, 0, 53, 255]);
+    message.extend([
+        1, 4, 255, 255, 255, 0, 3, 4, 10, 0, 0, 1, 6, 4, 10, 0, 0, 53, 255,
+    ]);
     let mut datagram = vec![0, 67, 0, 68];
     datagram.extend(((message.len() + 8) as u16).to_be_bytes());
     datagram.extend([0, 0]);
@@ -107,11 +124,25 @@ fn dhcp_answer(kind: u8, transaction: [u8; 4], address: [u8; 4], lease: u32) -> 
 
 /// Serves one client until `until` exchanges are done.
 async fn dhcp_server(end: &End, address: [u8; 4], lease: u32) {
-    let discover = end.expect(|frame| dhcp_message(frame).is_some_and(|(kind, _)| kind == 1)).await;
+    let discover = end
+        .expect(|frame| dhcp_message(frame).is_some_and(|(kind, _)| kind == 1))
+        .await;
     assert!(peer::is_complete(&discover));
-    end.inject(&dhcp_answer(2, dhcp_message(&discover).unwrap().1, address, lease));
-    let request = end.expect(|frame| dhcp_message(frame).is_some_and(|(kind, _)| kind == 3)).await;
-    end.inject(&dhcp_answer(5, dhcp_message(&request).unwrap().1, address, lease));
+    end.inject(&dhcp_answer(
+        2,
+        dhcp_message(&discover).unwrap().1,
+        address,
+        lease,
+    ));
+    let request = end
+        .expect(|frame| dhcp_message(frame).is_some_and(|(kind, _)| kind == 3))
+        .await;
+    end.inject(&dhcp_answer(
+        5,
+        dhcp_message(&request).unwrap().1,
+        address,
+        lease,
+    ));
 }
 
 #[test]
@@ -123,12 +154,14 @@ fn a_lease_gives_address_router_and_server_and_is_renewed_until_it_is_lost() {
         stack.up().await;
         assert_eq!(stack.addresses(), cidrs(&["10.0.0.2/24"]));
         // The new address is announced.
-        end.expect(|frame| frame[12..14] == [8, 6] && frame[38..42] == [10, 0, 0, 2]).await;
+        end.expect(|frame| frame[12..14] == [8, 6] && frame[38..42] == [10, 0, 0, 2])
+            .await;
         // The router is known: a foreign address is tried through it.
         let connect = stack.connect("192.0.2.1:80".parse().unwrap());
         let found = world.timeout(seconds(1), connect).await;
         assert!(found.is_none());
-        end.expect(|frame| frame[12..14] == [8, 6] && frame[38..42] == [10, 0, 0, 1]).await;
+        end.expect(|frame| frame[12..14] == [8, 6] && frame[38..42] == [10, 0, 0, 1])
+            .await;
         end.inject(&peer::arp_reply(1, 2));
 
         // Halfway through the lease it is asked for again.
@@ -211,7 +244,9 @@ fn a_router_is_asked_for_and_its_prefix_gives_an_address_as_long_as_it_lives() {
         let stack = world.stack(device, keys("none", "auto")).await;
         let link_local = "fe80::ff:fe00:2/64";
         assert_eq!(stack.addresses(), cidrs(&[link_local]));
-        let ask = end.expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 133).await;
+        let ask = end
+            .expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 133)
+            .await;
         assert!(peer::is_complete(&ask));
         // Forwarded or broken ones count for nothing.
         end.inject(&advertisement(64, "2001:db8:bad::", 9000));
@@ -224,11 +259,15 @@ fn a_router_is_asked_for_and_its_prefix_gives_an_address_as_long_as_it_lives() {
         assert_eq!(stack.counters().dropped_checksum, 1);
         end.inject(&advertisement(255, "2001:db8::", 9000));
         stack.up().await;
-        assert_eq!(stack.addresses(), cidrs(&[link_local, "2001:db8::ff:fe00:2/64"]));
+        assert_eq!(
+            stack.addresses(),
+            cidrs(&[link_local, "2001:db8::ff:fe00:2/64"])
+        );
         // It is a way out, too.
         let connect = stack.connect("[2001:db8:1::1]:80".parse().unwrap());
         assert!(world.timeout(seconds(1), connect).await.is_none());
-        end.expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 135).await;
+        end.expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 135)
+            .await;
         world.sleep(seconds(9000)).await;
         assert_eq!(stack.addresses(), cidrs(&[link_local]));
         let connect = stack.connect("[2001:db8:1::1]:80".parse().unwrap()).await;
@@ -251,7 +290,9 @@ fn an_address_that_somebody_else_wants_is_defended() {
         frame.extend(ipv6([0; 16], to, 58, 255, &message));
         complete(&mut frame);
         end.inject(&frame);
-        let answer = end.expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 136).await;
+        let answer = end
+            .expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 136)
+            .await;
         assert_eq!(answer[62..78], target);
         assert_eq!(answer[..6], [0x33, 0x33, 0, 0, 0, 1]);
         assert!(peer::is_complete(&answer));
@@ -274,7 +315,9 @@ fn a_membership_query_is_answered_and_then_there_is_rest() {
         frame[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 1]);
         frame.extend(ipv4([10, 0, 0, 1], [224, 0, 0, 1], 2, &query));
         end.inject(&frame);
-        let report = end.expect(|frame| frame[12..14] == [8, 0] && frame[23] == 2).await;
+        let report = end
+            .expect(|frame| frame[12..14] == [8, 0] && frame[23] == 2)
+            .await;
         assert_eq!(report[30..34], [239, 1, 1, 1]);
         world.sleep(seconds(20)).await;
         assert!(!world.has_timers());

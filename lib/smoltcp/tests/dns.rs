@@ -7,9 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use mirage_device::io::{Read, Write};
-use mirage_device::{
-    AddressFamily, Clock, Listener, Sleep, Spawn, Stack, StackError, Task, Udp,
-};
+use mirage_device::{AddressFamily, Clock, Listener, Sleep, Spawn, Stack, StackError, Task, Udp};
 use mirage_smoltcp::{Keys, Smoltcp};
 use world::wire::{Options, wire};
 use world::{World, fixed, seconds};
@@ -29,7 +27,11 @@ fn record(kind: u16, data: &[u8]) -> Vec<u8> {
 }
 
 fn reply(question: &[u8], answer: Answer, over_tcp: bool) -> Option<Vec<u8>> {
-    let kind = u16::from_be_bytes(question[question.len() - 4..question.len() - 2].try_into().ok()?);
+    let kind = u16::from_be_bytes(
+        question[question.len() - 4..question.len() - 2]
+            .try_into()
+            .ok()?,
+    );
     let (flags, records) = answer(kind, over_tcp)?;
     let mut reply = question.to_vec();
     reply[2..4].copy_from_slice(&flags.to_be_bytes());
@@ -48,7 +50,10 @@ fn run<F: Future<Output = ()> + 'static>(
     world.run(async move {
         let world = inner;
         let (left, right) = wire(&world, Options::default());
-        let keys = Keys { dns: Some("10.0.0.2".parse().unwrap()), ..fixed(1) };
+        let keys = Keys {
+            dns: Some("10.0.0.2".parse().unwrap()),
+            ..fixed(1)
+        };
         let stack = world.stack(left, keys).await;
         let server = world.stack(right, fixed(2)).await;
         let questions = Rc::new(RefCell::new(Vec::new()));
@@ -73,7 +78,9 @@ fn run<F: Future<Output = ()> + 'static>(
                 let mut question = vec![0; usize::from(u16::from_be_bytes(len))];
                 flow.read_exact(&mut question).await.unwrap();
                 let reply = reply(&question, answer, true).unwrap();
-                flow.write_all(&(reply.len() as u16).to_be_bytes()).await.unwrap();
+                flow.write_all(&(reply.len() as u16).to_be_bytes())
+                    .await
+                    .unwrap();
                 flow.write_all(&reply).await.unwrap();
             }
         };
@@ -84,8 +91,17 @@ fn run<F: Future<Output = ()> + 'static>(
 
 fn both(kind: u16, _: bool) -> Option<(u16, Vec<Vec<u8>>)> {
     match kind {
-        1 => Some((OK, vec![record(1, &[10, 0, 0, 9]), record(1, &[10, 0, 0, 10])])),
-        _ => Some((OK, vec![record(28, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9])])),
+        1 => Some((
+            OK,
+            vec![record(1, &[10, 0, 0, 9]), record(1, &[10, 0, 0, 10])],
+        )),
+        _ => Some((
+            OK,
+            vec![record(
+                28,
+                &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
+            )],
+        )),
     }
 }
 
@@ -99,84 +115,118 @@ fn a_name_has_the_addresses_of_the_families_asked_for() {
         for (family, expected) in [
             (AddressFamily::V4, ips(&["10.0.0.9", "10.0.0.10"])),
             (AddressFamily::V6, ips(&["fd00::9"])),
-            (AddressFamily::Any, ips(&["10.0.0.9", "10.0.0.10", "fd00::9"])),
+            (
+                AddressFamily::Any,
+                ips(&["10.0.0.9", "10.0.0.10", "fd00::9"]),
+            ),
         ] {
             assert_eq!(stack.resolve("host.example", family).await, Ok(expected));
         }
         // Every question has a number of its own.
         let questions = questions.borrow();
-        let numbers: std::collections::HashSet<_> =
-            questions.iter().map(|question| question[..2].to_vec()).collect();
+        let numbers: std::collections::HashSet<_> = questions
+            .iter()
+            .map(|question| question[..2].to_vec())
+            .collect();
         assert_eq!((questions.len(), numbers.len()), (4, 4));
     });
 }
 
 #[test]
 fn an_address_is_its_own_answer() {
-    run(|_, _| None, |world, stack, questions| async move {
-        let start = world.now();
-        for (text, family, expected) in [
-            ("192.0.2.1", AddressFamily::Any, Ok(ips(&["192.0.2.1"]))),
-            ("::1", AddressFamily::V6, Ok(ips(&["::1"]))),
-            ("[::1]", AddressFamily::Any, Ok(ips(&["::1"]))),
-            ("::1", AddressFamily::V4, Err(StackError::NameNotFound)),
-            ("not a name", AddressFamily::Any, Err(StackError::NameNotFound)),
-        ] {
-            assert_eq!(stack.resolve(text, family).await, expected, "{text}");
-        }
-        assert_eq!(world.now(), start);
-        assert_eq!(questions.borrow().len(), 0);
-    });
+    run(
+        |_, _| None,
+        |world, stack, questions| async move {
+            let start = world.now();
+            for (text, family, expected) in [
+                ("192.0.2.1", AddressFamily::Any, Ok(ips(&["192.0.2.1"]))),
+                ("::1", AddressFamily::V6, Ok(ips(&["::1"]))),
+                ("[::1]", AddressFamily::Any, Ok(ips(&["::1"]))),
+                ("::1", AddressFamily::V4, Err(StackError::NameNotFound)),
+                (
+                    "not a name",
+                    AddressFamily::Any,
+                    Err(StackError::NameNotFound),
+                ),
+            ] {
+                assert_eq!(stack.resolve(text, family).await, expected, "{text}");
+            }
+            assert_eq!(world.now(), start);
+            assert_eq!(questions.borrow().len(), 0);
+        },
+    );
 }
 
 #[test]
 fn a_name_that_does_not_exist_or_has_no_such_address_is_not_found() {
-    run(|_, _| Some((0x8183, vec![])), |_, stack, _| async move {
-        let result = stack.resolve("no.example", AddressFamily::Any).await;
-        assert_eq!(result, Err(StackError::NameNotFound));
-    });
-    run(|_, _| Some((OK, vec![])), |_, stack, _| async move {
-        let result = stack.resolve("empty.example", AddressFamily::V6).await;
-        assert_eq!(result, Err(StackError::NameNotFound));
-    });
+    run(
+        |_, _| Some((0x8183, vec![])),
+        |_, stack, _| async move {
+            let result = stack.resolve("no.example", AddressFamily::Any).await;
+            assert_eq!(result, Err(StackError::NameNotFound));
+        },
+    );
+    run(
+        |_, _| Some((OK, vec![])),
+        |_, stack, _| async move {
+            let result = stack.resolve("empty.example", AddressFamily::V6).await;
+            assert_eq!(result, Err(StackError::NameNotFound));
+        },
+    );
 }
 
 #[test]
 fn a_silent_or_failing_server_is_asked_thrice_and_then_given_up() {
-    run(|_, _| None, |world, stack, questions| async move {
-        let start = world.now();
-        let result = stack.resolve("slow.example", AddressFamily::V4).await;
-        assert_eq!(result, Err(StackError::NameServer));
-        assert_eq!(world.now() - start, seconds(7));
-        assert_eq!(questions.borrow().len(), 3);
-    });
-    run(|_, _| Some((0x8182, vec![])), |_, stack, questions| async move {
-        let result = stack.resolve("broken.example", AddressFamily::V4).await;
-        assert_eq!(result, Err(StackError::NameServer));
-        assert_eq!(questions.borrow().len(), 3);
-    });
+    run(
+        |_, _| None,
+        |world, stack, questions| async move {
+            let start = world.now();
+            let result = stack.resolve("slow.example", AddressFamily::V4).await;
+            assert_eq!(result, Err(StackError::NameServer));
+            assert_eq!(world.now() - start, seconds(7));
+            assert_eq!(questions.borrow().len(), 3);
+        },
+    );
+    run(
+        |_, _| Some((0x8182, vec![])),
+        |_, stack, questions| async move {
+            let result = stack.resolve("broken.example", AddressFamily::V4).await;
+            assert_eq!(result, Err(StackError::NameServer));
+            assert_eq!(questions.borrow().len(), 3);
+        },
+    );
 }
 
 #[test]
 fn a_truncated_answer_is_asked_for_again_over_tcp() {
     fn answer(_: u16, over_tcp: bool) -> Option<(u16, Vec<Vec<u8>>)> {
         let many = (0..100).map(|n| record(1, &[10, 0, 1, n])).collect();
-        if over_tcp { Some((OK, many)) } else { Some((0x8380, vec![])) }
+        if over_tcp {
+            Some((OK, many))
+        } else {
+            Some((0x8380, vec![]))
+        }
     }
     run(answer, |_, stack, _| async move {
-        let found = stack.resolve("many.example", AddressFamily::V4).await.unwrap();
+        let found = stack
+            .resolve("many.example", AddressFamily::V4)
+            .await
+            .unwrap();
         assert_eq!(found.len(), 100);
     });
 }
 
 #[test]
 fn a_dropped_question_leaves_nothing_behind() {
-    run(|_, _| None, |world, stack, _| async move {
-        let question = stack.resolve("slow.example", AddressFamily::V4);
-        assert!(world.timeout(seconds(1), question).await.is_none());
-        world.sleep(seconds(30)).await;
-        assert!(!world.has_timers());
-    });
+    run(
+        |_, _| None,
+        |world, stack, _| async move {
+            let question = stack.resolve("slow.example", AddressFamily::V4);
+            assert!(world.timeout(seconds(1), question).await.is_none());
+            world.sleep(seconds(30)).await;
+            assert!(!world.has_timers());
+        },
+    );
 }
 
 #[test]

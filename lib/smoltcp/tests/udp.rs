@@ -4,7 +4,7 @@ mod world;
 
 use std::net::{IpAddr, SocketAddr};
 
-use mirage_device::{Sleep, Spawn, Stack, StackError, Task, Udp};
+use mirage_device::{Sleep, Spawn, Stack, StackError, Udp};
 use mirage_smoltcp::Smoltcp;
 use world::wire::{Options, wire};
 use world::{World, fixed, pair, peer, seconds};
@@ -29,8 +29,15 @@ fn at(text: &str) -> SocketAddr {
 fn datagrams_come_back_whole_over_both_families() {
     for options in [
         Options::default(),
-        Options { offload: true, ..Options::default() },
-        Options { offload: true, cut: true, ..Options::default() },
+        Options {
+            offload: true,
+            ..Options::default()
+        },
+        Options {
+            offload: true,
+            cut: true,
+            ..Options::default()
+        },
     ] {
         run(options, |world, a, b| async move {
             let server = b.bind_udp(at("[::]:7")).unwrap();
@@ -97,7 +104,10 @@ fn what_cannot_be_sent_says_why() {
         );
         let taken = a.bind_udp(SocketAddr::new(at("[::]:0").ip(), udp.local().port()));
         assert_eq!(taken.err(), Some(StackError::AddressInUse));
-        assert_eq!(a.bind_udp(at("10.0.0.2:7")).err(), Some(StackError::InvalidAddress));
+        assert_eq!(
+            a.bind_udp(at("10.0.0.2:7")).err(),
+            Some(StackError::InvalidAddress)
+        );
     });
 }
 
@@ -129,7 +139,11 @@ fn a_silent_neighbour_does_not_hold_up_the_others_for_long() {
         assert_eq!(a.counters().dropped_no_neighbour, 1);
         client.send(b"somebody", at("10.0.0.2:7")).await.unwrap();
         let mut buffer = [0; 10];
-        let (len, _) = world.timeout(seconds(1), server.receive(&mut buffer)).await.unwrap().unwrap();
+        let (len, _) = world
+            .timeout(seconds(1), server.receive(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(&buffer[..len], b"somebody");
     });
 }
@@ -154,7 +168,10 @@ fn a_group_is_heard_from_joining_to_leaving() {
                 let got = world.timeout(seconds(1), hears.receive(&mut buffer)).await;
                 assert_eq!(got.is_some(), joined, "{}", text.escape_ascii());
             }
-            assert_eq!(hears.join("10.0.0.1".parse().unwrap()), Err(StackError::InvalidAddress));
+            assert_eq!(
+                hears.join("10.0.0.1".parse().unwrap()),
+                Err(StackError::InvalidAddress)
+            );
         });
     }
 }
@@ -163,8 +180,9 @@ fn a_group_is_heard_from_joining_to_leaving() {
 fn more_groups_than_there_is_room_for_are_refused() {
     run(Options::default(), |_, a, _b| async move {
         let udp = a.bind_udp(at("0.0.0.0:7")).unwrap();
-        let results: Vec<_> =
-            (0..64).map(|n| udp.join(IpAddr::from([239, 0, 0, n]))).collect();
+        let results: Vec<_> = (0..64)
+            .map(|n| udp.join(IpAddr::from([239, 0, 0, n])))
+            .collect();
         assert!(results.contains(&Ok(())) && results.contains(&Err(StackError::NoResources)));
         drop(udp);
         let udp = a.bind_udp(at("0.0.0.0:7")).unwrap();
@@ -186,7 +204,9 @@ fn nobodys_datagram_is_answered_by_icmp_and_an_echo_request_by_an_echo() {
         frame.extend(peer::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 17, &datagram));
         peer::complete(&mut frame);
         end.inject(&frame);
-        let answer = end.expect(|frame| frame[12..14] == [8, 0] && frame[23] == 1).await;
+        let answer = end
+            .expect(|frame| frame[12..14] == [8, 0] && frame[23] == 1)
+            .await;
         assert_eq!(answer[34..36], [3, 3]);
         assert!(peer::is_complete(&answer));
 
@@ -195,7 +215,9 @@ fn nobodys_datagram_is_answered_by_icmp_and_an_echo_request_by_an_echo() {
         frame.extend(peer::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 1, &echo));
         peer::complete(&mut frame);
         end.inject(&frame);
-        let answer = end.expect(|frame| frame[12..14] == [8, 0] && frame[23] == 1).await;
+        let answer = end
+            .expect(|frame| frame[12..14] == [8, 0] && frame[23] == 1)
+            .await;
         assert_eq!(answer[34], 0);
         assert_eq!(&answer[38..], &echo[4..]);
         assert!(peer::is_complete(&answer));
@@ -208,7 +230,9 @@ fn nobodys_datagram_is_answered_by_icmp_and_an_echo_request_by_an_echo() {
         peer::complete(&mut frame);
         end.inject(&frame);
         // The stack asks who we are before it answers.
-        let ask = end.expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 135).await;
+        let ask = end
+            .expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 135)
+            .await;
         assert!(peer::is_complete(&ask));
         let mut advertisement = vec![136, 0, 0, 0, 0x60, 0, 0, 0];
         advertisement.extend(own);
@@ -218,7 +242,9 @@ fn nobodys_datagram_is_answered_by_icmp_and_an_echo_request_by_an_echo() {
         peer::complete(&mut reply);
         end.inject(&reply);
         end.inject(&frame);
-        let answer = end.expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 129).await;
+        let answer = end
+            .expect(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 129)
+            .await;
         assert_eq!(&answer[58..], &echo[4..]);
         assert!(peer::is_complete(&answer));
     });

@@ -49,7 +49,11 @@ pub fn ipv6(from: [u8; 16], to: [u8; 16], protocol: u8, hops: u8, payload: &[u8]
 /// Puts the transport checksum where it belongs.
 pub fn complete(frame: &mut [u8]) {
     let v6 = frame[12..14] == [0x86, 0xdd];
-    let start = if v6 { 54 } else { 14 + usize::from(frame[14] & 15) * 4 };
+    let start = if v6 {
+        54
+    } else {
+        14 + usize::from(frame[14] & 15) * 4
+    };
     let protocol = if v6 { frame[20] } else { frame[23] };
     let at = match protocol {
         6 => start + 16,
@@ -58,7 +62,11 @@ pub fn complete(frame: &mut [u8]) {
         _ => return,
     };
     frame[at..at + 2].fill(0);
-    let mut all = if protocol == 1 { Vec::new() } else { pseudo(frame, start) };
+    let mut all = if protocol == 1 {
+        Vec::new()
+    } else {
+        pseudo(frame, start)
+    };
     all.extend_from_slice(&frame[start..]);
     let value = sum(&all);
     frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
@@ -127,7 +135,14 @@ pub fn answer(frame: &[u8], flags: u8, payload: &[u8]) -> Vec<u8> {
     let seen = see(frame);
     let counted = seen.len as u32 + u32::from(seen.flags & (SYN | FIN) != 0);
     let seq = if flags & SYN != 0 { 1000 } else { seen.ack };
-    let tcp = tcp(seen.to, seen.from, seq, seen.seq.wrapping_add(counted), flags, payload);
+    let tcp = tcp(
+        seen.to,
+        seen.from,
+        seq,
+        seen.seq.wrapping_add(counted),
+        flags,
+        payload,
+    );
     let mut reply = [&frame[6..12], &frame[..6], &frame[12..14]].concat();
     let from = frame[30..34].try_into().unwrap();
     let to = frame[26..30].try_into().unwrap();

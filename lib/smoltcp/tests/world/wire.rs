@@ -163,7 +163,10 @@ impl Plug {
         for queue in &self.0 {
             let mut queue = queue.borrow_mut();
             queue.gone = true;
-            for waker in [queue.reader.take(), queue.writer.take()].into_iter().flatten() {
+            for waker in [queue.reader.take(), queue.writer.take()]
+                .into_iter()
+                .flatten()
+            {
                 waker.wake();
             }
         }
