@@ -24,10 +24,7 @@ pub async fn main(stack: impl Stack, spawn: impl Spawn, keys: Keys) -> Result<()
     let udp = stack.bind_udp(here)?;
     // Dropping the handle would cancel the task: it lives as long as this function.
     let _datagrams = spawn.spawn(datagrams(udp));
-    stack.up().await;
-    for address in stack.addresses() {
-        log::info!("listening on {address}, TCP and UDP port {}", keys.port);
-    }
+    log::info!("listening on TCP and UDP port {}", keys.port);
     loop {
         let flow = listener.accept().await?;
         spawn

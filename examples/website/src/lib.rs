@@ -26,14 +26,11 @@ pub async fn main(
 ) -> Result<(), StackError> {
     let here = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), keys.port);
     let listener = stack.listen(here, 1024)?;
-    stack.up().await;
-    for network in stack.addresses() {
-        let address = SocketAddr::new(network.address, keys.port);
-        log::info!(
-            "serving {} files at http://{address}/",
-            assets.paths().count()
-        );
-    }
+    log::info!(
+        "listening on TCP port {}, {} files",
+        keys.port,
+        assets.paths().count()
+    );
     match Server::new(spawn, sleep, wall)
         .serve(listener, files(assets))
         .await? {}

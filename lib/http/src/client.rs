@@ -3,20 +3,19 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::mem::MaybeUninit;
 use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
 use mirage_device::{AddressFamily, Flow, Sleep, Stack, StackError};
 
-use crate::body::{self, Body, Staging};
+use crate::body::Body;
 use crate::chunked::SizeLine;
-use crate::exchange::decimal as digits;
-use crate::fields::{Fields, decimal, elements, is_framing, is_sendable, is_token_byte};
-use crate::head::{Length, Scan};
+use crate::fields::{decimal_text, is_framing, is_sendable, is_token_byte};
+use crate::head::Scan;
+use crate::incoming::{Head, Incoming, Response};
 use crate::limits::Patience;
-use crate::wire::Wire;
+use crate::wire::{Wait, Wire};
 use crate::{Error, Limits, target};
 
 /// Time to wait for one address to answer before the next one is tried.
@@ -225,7 +224,11 @@ impl<F: Flow, S: Sleep> Client<F, S> {
             // Methods that define no content announce none (RFC 9110 §8.6).
             Some(0) if matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS" | "TRACE") => {}
             Some(length) => {
-                line(&[b"Content-Length: ", digits(length, &mut [0; 20]), b"\r\n"]);
+                line(&[
+                    b"Content-Length: ",
+                    decimal_text(length, &mut [0; 20]),
+                    b"\r\n",
+                ]);
             }
             None => line(&[b"Transfer-Encoding: chunked\r\n"]),
         }
@@ -286,7 +289,7 @@ impl<F: Flow, S: Sleep> Client<F, S> {
                 self.buffer.resize(2 * self.filled.end, 0);
             }
             let space = self.buffer.get_mut(self.filled.end..).unwrap_or_default();
-            let count = self.wire.read(space, deadline).await?;
+            let count = self.wire.read(space, Wait::Until(deadline)).await?;
             if count == 0 {
                 return Err(Error::Ended);
             }
@@ -377,181 +380,6 @@ impl<'c, F: Flow, S: Sleep> Upload<'c, F, S> {
         };
         incoming.note_end();
         Ok(incoming)
-    }
-}
-
-/// What the head of an answer says.
-struct Head {
-    status: u16,
-    /// The length of the status line.
-    line: usize,
-    /// `None` until the connection closes.
-    framing: Option<Length>,
-    keep_alive: bool,
-}
-
-impl Head {
-    /// RFC 9112 §6.3, from the client's side.
-    fn parse(head: &[u8], head_only: bool, limits: &Limits) -> Result<Self, Error> {
-        let mut space = [const { MaybeUninit::uninit() }; Limits::MOST_FIELDS];
-        let space = space
-            .get_mut(..limits.fields.min(Limits::MOST_FIELDS))
-            .unwrap_or_default();
-        let mut parsed = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        match config.parse_response_with_uninit_headers(&mut parsed, head, space) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            _ => return Err(Error::Malformed("its head is not valid")),
-        }
-        let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
-            return Err(Error::Malformed("its status line is not valid"));
-        };
-        if !(100..600).contains(&status) {
-            return Err(Error::Malformed("its status is not valid"));
-        }
-        let (mut length, mut coding, mut keep_alive, mut close) = (None, None, false, false);
-        for field in parsed.headers.iter() {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-            if is("content-length") {
-                let value =
-                    decimal(field.value).ok_or(Error::Malformed("its length is not valid"))?;
-                if length.replace(value).is_some() {
-                    return Err(Error::Malformed("it has several lengths"));
-                }
-            } else if is("transfer-encoding") {
-                if coding.replace(field.value).is_some() {
-                    return Err(Error::Malformed("it has several transfer codings"));
-                }
-            } else if is("connection") {
-                for option in elements(field.value) {
-                    close |= option.eq_ignore_ascii_case(b"close");
-                    keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-        }
-        let framing = match (coding, length) {
-            _ if head_only || status < 200 || status == 204 || status == 304 => {
-                Some(Length::Known(0))
-            }
-            (Some(_), Some(_)) => {
-                return Err(Error::Malformed(
-                    "it has both a length and a transfer coding",
-                ));
-            }
-            (Some(coding), None) if minor == 1 && coding.eq_ignore_ascii_case(b"chunked") => {
-                Some(Length::Chunked)
-            }
-            (Some(_), None) => return Err(Error::Malformed("its transfer coding is not known")),
-            (None, Some(length)) => Some(Length::Known(length)),
-            (None, None) => None,
-        };
-        let keep_alive = !close && (minor == 1 || keep_alive) && framing.is_some();
-        let line = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-        Ok(Self {
-            status,
-            line,
-            framing,
-            keep_alive,
-        })
-    }
-}
-
-/// An answer whose content is still to be read.
-pub struct Incoming<'c, F, S> {
-    status: u16,
-    lines: &'c [u8],
-    wire: &'c mut Wire<F, S>,
-    body: Body,
-    rest: &'c mut [u8],
-    filled: &'c mut Range<usize>,
-    reusable: &'c mut bool,
-    stays: bool,
-    patience: Patience,
-}
-
-impl<F: Flow, S: Sleep> Incoming<'_, F, S> {
-    /// The status code, 200 to 599.
-    pub const fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// The header fields.
-    pub const fn fields(&self) -> Fields<'_> {
-        Fields::new(self.lines)
-    }
-
-    /// Reads the next bytes of the content; 0 at its end. Waits. Cancel-safe. The caller owns
-    /// the buffer. Errors are final.
-    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let staging = Staging {
-            bytes: self.rest,
-            filled: self.filled,
-        };
-        let count = body::read(
-            &mut self.body,
-            self.wire,
-            staging,
-            &mut self.patience,
-            buffer,
-        )
-        .await?;
-        self.note_end();
-        Ok(count)
-    }
-
-    /// Reads the rest of the content, at most [`Limits::body`] bytes. Waits. Not cancel-safe.
-    pub async fn content(&mut self) -> Result<Vec<u8>, Error> {
-        let mut content = Vec::new();
-        let mut buffer = [0; 1024];
-        loop {
-            match self.read(&mut buffer).await? {
-                0 => return Ok(content),
-                count => content.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-            }
-        }
-    }
-
-    async fn collect(mut self) -> Result<Response, Error> {
-        let content = self.content().await?;
-        Ok(Response {
-            status: self.status,
-            lines: self.lines.to_vec(),
-            content,
-        })
-    }
-
-    /// The connection can be used again once the answer has been read, unless more came than
-    /// was asked for.
-    fn note_end(&mut self) {
-        if self.body.is_done() {
-            *self.reusable = self.stays && self.filled.start >= self.filled.end;
-            *self.filled = 0..0;
-        }
-    }
-}
-
-/// A whole answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    status: u16,
-    lines: Vec<u8>,
-    content: Vec<u8>,
-}
-
-impl Response {
-    /// The status code, 200 to 599.
-    pub const fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// The header fields.
-    pub fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.lines)
-    }
-
-    /// The content, in whatever coding `Content-Encoding` tells.
-    pub fn content(&self) -> &[u8] {
-        &self.content
     }
 }
 

@@ -3,14 +3,14 @@
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::task::Poll;
 
 use mirage_device::{Flow, Instant, Sleep};
 
-use crate::exchange::{Exchange, Handler, Link, Shared};
+use crate::exchange::{Exchange, Handler};
 use crate::head::{Refusal, Request, Scan};
+use crate::link::{Link, Shared};
 use crate::server::Slot;
-use crate::wire::Wire;
+use crate::wire::{Wait, Wire};
 use crate::{Error, Status};
 
 /// The buffer that a connection starts with; it grows as heads need it.
@@ -226,35 +226,22 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
     async fn read_idle(&mut self) -> Result<usize, End> {
         // An idle connection holds no memory for answers.
         self.link.give_buffer();
-        let Self {
-            link, buffer, end, ..
-        } = self;
-        let slot = &link.slot;
-        let space = buffer.get_mut(*end..).unwrap_or_default();
-        let interrupt = |context: &mut core::task::Context<'_>, now: Instant| {
-            if slot.idle(context, now) {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        };
-        let read = link
-            .wire
-            .read_idle(space, link.shared.limits.idle, interrupt)
-            .await;
-        slot.busy();
+        let space = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let wait = Wait::Idle(self.link.shared.limits.idle, &self.link.slot);
+        let read = self.link.wire.read(space, wait).await;
+        self.link.slot.busy();
         match read {
-            None => Err(End::Evicted),
-            Some(Ok(0) | Err(Error::TimedOut)) => Err(End::Quiet),
-            Some(Ok(count)) => Ok(count),
-            Some(Err(error)) => Err(End::Failed(error)),
+            Ok(0) | Err(Error::TimedOut) => Err(End::Quiet),
+            Ok(count) => Ok(count),
+            Err(Error::Ended) => Err(End::Evicted),
+            Err(error) => Err(End::Failed(error)),
         }
     }
 
     /// Waits for the next bytes of a head that has begun.
     async fn read_more(&mut self, deadline: Instant) -> Result<usize, End> {
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match self.link.wire.read(space, deadline).await {
+        match self.link.wire.read(space, Wait::Until(deadline)).await {
             Ok(0) => Err(End::Quiet),
             Ok(count) => Ok(count),
             Err(Error::TimedOut) => Err(End::Refused(Refusal {
@@ -284,7 +271,7 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         }
         let wire = &mut self.link.wire;
         wire.flow.shutdown();
-        let deadline = wire.now() + self.link.shared.limits.linger;
+        let deadline = Wait::Until(wire.now() + self.link.shared.limits.linger);
         let mut count = 0;
         while count < LINGER {
             match wire.read(&mut self.buffer, deadline).await {

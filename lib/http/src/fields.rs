@@ -126,6 +126,20 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     core::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// The decimal digits of `number`, at the end of `space`.
+pub(crate) fn decimal_text(mut number: u64, space: &mut [u8; 20]) -> &[u8] {
+    let mut start = space.len();
+    for place in space.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    space.get(start..).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

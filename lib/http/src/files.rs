@@ -3,7 +3,8 @@
 use mirage_device::{Asset, Assets, Flow, Sleep};
 
 use crate::condition::{self, Validators, Verdict};
-use crate::exchange::{Answer, Done, Exchange, Handler, decimal};
+use crate::exchange::{Answer, Done, Exchange, Handler};
+use crate::fields::decimal_text;
 use crate::range::{self, Wanted};
 use crate::{Error, Request, Status, negotiate};
 
@@ -48,78 +49,69 @@ impl<A: Assets> Handler for Files<A> {
         request: &Request<'_>,
         exchange: Exchange<'_, impl Flow, impl Sleep>,
     ) -> Result<Done, Error> {
+        let (answer, content) = self.reply(request, exchange);
+        answer.send(content).await
+    }
+}
+
+/// An answer's head, and its content.
+type Reply<'c, 'a, F, S> = (Answer<'c, F, S>, &'a [u8]);
+
+impl<A: Assets> Files<A> {
+    fn reply<'c, F: Flow, S: Sleep>(
+        &self,
+        request: &Request<'_>,
+        exchange: Exchange<'c, F, S>,
+    ) -> Reply<'c, '_, F, S> {
         match request.method() {
             "GET" | "HEAD" => {}
             "OPTIONS" => {
-                return exchange
-                    .answer(Status::NO_CONTENT)
-                    .field("Allow", ALLOW)
-                    .send([])
-                    .await;
+                let answer = exchange.answer(Status::NO_CONTENT);
+                return (answer.field("Allow", ALLOW), b"");
             }
             _ => {
-                let answer = exchange
-                    .answer(Status::METHOD_NOT_ALLOWED)
-                    .field("Allow", ALLOW);
-                return text(answer, "Files can only be read.\n").await;
+                let answer = exchange.answer(Status::METHOD_NOT_ALLOWED);
+                return text(answer.field("Allow", ALLOW), "Files can only be read.\n");
             }
         }
-        match find(&self.assets, request.path()) {
-            Found::File(asset) => file(asset, request, exchange).await,
-            Found::Folder => {
-                // The path begins with one slash and names a folder that exists: it cannot lead
-                // to another host.
-                let path = request.path();
-                let location = match request.query() {
-                    Some(query) => alloc::format!("{path}/?{query}"),
-                    None => alloc::format!("{path}/"),
-                };
-                let answer = exchange.answer(Status::PERMANENT_REDIRECT);
-                text(
-                    answer.field("Location", &location),
-                    "The folder's address ends in a slash.\n",
-                )
-                .await
+        let status = match find(&self.assets, request.path()) {
+            Found::File(asset) => return file(asset, request, exchange),
+            Found::Folder => Status::PERMANENT_REDIRECT,
+            Found::Nothing => Status::NOT_FOUND,
+            Found::Refused => Status::BAD_REQUEST,
+        };
+        let mut answer = exchange.answer(status);
+        if status == Status::PERMANENT_REDIRECT {
+            // The path begins with one slash and names a folder that exists: it cannot lead to
+            // another host.
+            let path = [request.path(), "/"].concat();
+            let query = request.query().map(|query| ["?", query].concat());
+            answer = answer.field("Location", path + query.as_deref().unwrap_or(""));
+            return text(answer, "The folder's address ends in a slash.\n");
+        }
+        if status == Status::BAD_REQUEST {
+            return text(answer, "This is not a path of a page.\n");
+        }
+        match self.assets.get("404.html") {
+            Some(page) => {
+                let media_type = page.media_type.as_bytes();
+                (answer.trusted("Content-Type: ", media_type), page.bytes)
             }
-            Found::Nothing => match self.assets.get("404.html") {
-                Some(page) => {
-                    let answer = exchange.answer(Status::NOT_FOUND);
-                    answer
-                        .trusted("Content-Type: ", page.media_type.as_bytes())
-                        .send(page.bytes)
-                        .await
-                }
-                None => {
-                    text(
-                        exchange.answer(Status::NOT_FOUND),
-                        "There is no such page.\n",
-                    )
-                    .await
-                }
-            },
-            Found::Refused => {
-                text(
-                    exchange.answer(Status::BAD_REQUEST),
-                    "This is not a path of a page.\n",
-                )
-                .await
-            }
+            None => text(answer, "There is no such page.\n"),
         }
     }
 }
 
-async fn text(answer: Answer<'_, impl Flow, impl Sleep>, text: &str) -> Result<Done, Error> {
-    answer
-        .trusted("Content-Type: ", b"text/plain; charset=utf-8")
-        .send(text)
-        .await
+fn text<'c, 'a, F: Flow, S: Sleep>(answer: Answer<'c, F, S>, text: &'a str) -> Reply<'c, 'a, F, S> {
+    let answer = answer.trusted("Content-Type: ", b"text/plain; charset=utf-8");
+    (answer, text.as_bytes())
 }
 
-async fn file(
-    asset: Asset<'_>,
+fn file<'c, 'a, F: Flow, S: Sleep>(
+    asset: Asset<'a>,
     request: &Request<'_>,
-    exchange: Exchange<'_, impl Flow, impl Sleep>,
-) -> Result<Done, Error> {
+    exchange: Exchange<'c, F, S>,
+) -> Reply<'c, 'a, F, S> {
     let fields = request.fields();
     // Ranges are of the file as it is; they mean nothing for HEAD (RFC 9110 §14.2).
     let ranged = request.asks.range && request.method() == "GET";
@@ -159,7 +151,7 @@ async fn file(
 
     let mut answer = exchange.answer(status);
     if status == Status::PRECONDITION_FAILED {
-        return text(answer, "The page is another one by now.\n").await;
+        return text(answer, "The page is another one by now.\n");
     }
     answer = answer.quoted("ETag: \"", own.etag);
     if let Some(modified) = asset.modified {
@@ -169,12 +161,12 @@ async fn file(
         answer = answer.trusted("Vary: ", b"Accept-Encoding");
     }
     if status == Status::NOT_MODIFIED {
-        return answer.send([]).await;
+        return (answer, b"");
     }
     let content = match wanted {
         Wanted::Unsatisfiable => {
             answer = content_range(answer, None, asset.bytes.len());
-            return text(answer, "The page has no such part.\n").await;
+            return text(answer, "The page has no such part.\n");
         }
         Wanted::Part(part) => {
             answer = content_range(answer, Some((part.start, part.end)), asset.bytes.len());
@@ -186,10 +178,7 @@ async fn file(
         answer = answer.trusted("Content-Encoding: ", coding.name().as_bytes());
     }
     answer = answer.trusted("Content-Type: ", asset.media_type.as_bytes());
-    answer
-        .trusted("Accept-Ranges: ", b"bytes")
-        .send(content)
-        .await
+    (answer.trusted("Accept-Ranges: ", b"bytes"), content)
 }
 
 /// Adds `Content-Range: bytes FIRST-LAST/LENGTH`, or `bytes */LENGTH`.
@@ -201,7 +190,7 @@ fn content_range<'c, F: Flow, S: Sleep>(
     let mut text = alloc::vec::Vec::with_capacity(48);
     text.extend_from_slice(b"bytes ");
     let number = |text: &mut alloc::vec::Vec<u8>, number: usize| {
-        text.extend_from_slice(decimal(number as u64, &mut [0; 20]));
+        text.extend_from_slice(decimal_text(number as u64, &mut [0; 20]));
     };
     match part {
         Some((start, end)) => {

@@ -1,6 +1,6 @@
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::future::poll_fn;
@@ -8,7 +8,8 @@ use core::task::{Context, Poll, Waker};
 
 use mirage_device::{Flow, Instant, Listener, Sleep, Spawn, StackError, Task, Wall};
 
-use crate::exchange::{Handler, Shared};
+use crate::exchange::Handler;
+use crate::link::Shared;
 use crate::{Limits, connection};
 
 /// An HTTP/1.1 server.
@@ -90,14 +91,15 @@ impl<P: Spawn, S: Sleep> Server<P, S> {
 /// The connections of one listener.
 #[derive(Default)]
 struct Registry {
-    places: RefCell<BTreeMap<u64, Rc<Place>>>,
-    next: Cell<u64>,
+    places: RefCell<Vec<Rc<Place>>>,
     /// Waits for a connection to end or to become idle.
     waiter: Cell<Option<Waker>>,
 }
 
 #[derive(Default)]
 struct Place {
+    /// Where this is in [`Registry::places`].
+    index: Cell<usize>,
     idle_since: Cell<Option<Instant>>,
     closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -105,19 +107,19 @@ struct Place {
 
 impl Registry {
     fn enter(self: &Rc<Self>) -> Slot {
-        let number = self.next.get();
-        self.next.set(number.wrapping_add(1));
         let place = Rc::new(Place::default());
-        self.places.borrow_mut().insert(number, place.clone());
+        let mut places = self.places.borrow_mut();
+        place.index.set(places.len());
+        places.push(place.clone());
         Slot {
             registry: self.clone(),
-            number,
             place,
         }
     }
 
     /// Waits until there are fewer than `most` connections, closing the one that has been idle
-    /// longest: idle connections in any number keep nobody out.
+    /// longest: idle connections in any number keep nobody out. One that is closing already
+    /// comes first, so that no second one is closed in its stead.
     async fn room(&self, most: usize) {
         poll_fn(|context| {
             if self.places.borrow().len() < most.max(1) {
@@ -125,13 +127,12 @@ impl Registry {
             }
             self.waiter.set(Some(context.waker().clone()));
             let places = self.places.borrow();
-            if places.values().any(|place| place.closing.get()) {
-                return Poll::Pending;
-            }
             let idle = places
-                .values()
+                .iter()
                 .filter(|place| place.idle_since.get().is_some());
-            if let Some(place) = idle.min_by_key(|place| place.idle_since.get()) {
+            if let Some(place) =
+                idle.min_by_key(|place| (!place.closing.get(), place.idle_since.get()))
+            {
                 place.close();
             }
             Poll::Pending
@@ -160,7 +161,7 @@ impl Drop for Closer {
         self.0
             .places
             .borrow()
-            .values()
+            .iter()
             .for_each(|place| place.close());
     }
 }
@@ -168,7 +169,6 @@ impl Drop for Closer {
 /// A connection's place among the others.
 pub(crate) struct Slot {
     registry: Rc<Registry>,
-    number: u64,
     place: Rc<Place>,
 }
 
@@ -205,7 +205,13 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.registry.places.borrow_mut().remove(&self.number);
+        let index = self.place.index.get();
+        let mut places = self.registry.places.borrow_mut();
+        places.swap_remove(index);
+        if let Some(moved) = places.get(index) {
+            moved.index.set(index);
+        }
+        drop(places);
         self.registry.changed();
     }
 }

@@ -10,6 +10,7 @@ use mirage_device::{FlowError, FlowRead, FlowWrite, Instant, Sleep};
 
 use crate::Error;
 use crate::limits::Patience;
+use crate::server::Slot;
 
 pub(crate) struct Wire<F, S> {
     pub flow: F,
@@ -49,31 +50,40 @@ impl<S: Sleep> Alarm<S> {
         }
     }
 
-    /// Runs `operation` until `deadline`, which is asked for when the first wait begins; while
-    /// it waits, `interrupt` may end it.
+    /// Runs `operation` as long as `wait` allows, and tells when its first wait began.
     async fn guard<T>(
         &mut self,
         operation: impl Future<Output = Result<T, FlowError>>,
-        mut deadline: impl FnMut(Instant) -> Instant,
-        mut interrupt: impl FnMut(&mut Context<'_>, Instant) -> Poll<()>,
-    ) -> Option<Result<T, Error>> {
+        wait: Wait<'_>,
+    ) -> (Result<T, Error>, Option<Instant>) {
         let mut operation = pin!(operation);
         let mut began = None;
-        poll_fn(|context| {
+        let result = poll_fn(|context| {
             if let Poll::Ready(result) = operation.as_mut().poll(context) {
-                return Poll::Ready(Some(result.map_err(Error::Flow)));
+                return Poll::Ready(result.map_err(Error::Flow));
             }
-            let (now, end) = *began.get_or_insert_with(|| {
-                let now = self.sleep.now();
-                (now, deadline(now))
-            });
-            if interrupt(context, now).is_ready() {
-                return Poll::Ready(None);
-            }
-            self.poll(context, end).map(|()| Some(Err(Error::TimedOut)))
+            let now = *began.get_or_insert_with(|| self.sleep.now());
+            let end = match wait {
+                Wait::Until(end) => end,
+                Wait::For(time) => now + time,
+                Wait::Idle(time, slot) if slot.idle(context, now) => now + time,
+                Wait::Idle(..) => return Poll::Ready(Err(Error::Ended)),
+            };
+            self.poll(context, end).map(|()| Err(Error::TimedOut))
         })
-        .await
+        .await;
+        (result, began)
     }
+}
+
+/// How long to wait for a peer.
+#[derive(Clone, Copy)]
+pub(crate) enum Wait<'w> {
+    Until(Instant),
+    /// From the moment that the wait really begins.
+    For(Duration),
+    /// As [`Wait::For`], and only until the connection must make room: then [`Error::Ended`].
+    Idle(Duration, &'w Slot),
 }
 
 impl<F: FlowRead + FlowWrite, S: Sleep> Wire<F, S> {
@@ -88,26 +98,19 @@ impl<F: FlowRead + FlowWrite, S: Sleep> Wire<F, S> {
         self.alarm.sleep.now()
     }
 
-    /// Reads before `deadline`; 0 at the end of the stream.
-    pub async fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Error> {
-        let never = |_: &mut Context<'_>, _| Poll::Pending;
-        let read = self
-            .alarm
-            .guard(self.flow.read(buffer), |_| deadline, never)
-            .await;
-        read.unwrap_or(Err(Error::TimedOut))
-    }
-
-    /// Reads within `limit`, or until `interrupt` says stop: then `None`.
-    pub async fn read_idle(
+    /// Reads; 0 at the end of the stream. The one place where reading waits: it is compiled
+    /// once for all its callers.
+    async fn read_timed(
         &mut self,
         buffer: &mut [u8],
-        limit: Duration,
-        interrupt: impl FnMut(&mut Context<'_>, Instant) -> Poll<()>,
-    ) -> Option<Result<usize, Error>> {
-        self.alarm
-            .guard(self.flow.read(buffer), |now| now + limit, interrupt)
-            .await
+        wait: Wait<'_>,
+    ) -> (Result<usize, Error>, Option<Instant>) {
+        self.alarm.guard(self.flow.read(buffer), wait).await
+    }
+
+    /// Reads as long as `wait` allows; 0 at the end of the stream.
+    pub async fn read(&mut self, buffer: &mut [u8], wait: Wait<'_>) -> Result<usize, Error> {
+        self.read_timed(buffer, wait).await.0
     }
 
     /// Reads as long as `patience` lasts; 0 at the end of the stream.
@@ -116,19 +119,8 @@ impl<F: FlowRead + FlowWrite, S: Sleep> Wire<F, S> {
         buffer: &mut [u8],
         patience: &mut Patience,
     ) -> Result<usize, Error> {
-        let mut began = None;
-        let deadline = |now: Instant| *began.insert(now) + patience.left;
-        let never = |_: &mut Context<'_>, _| Poll::Pending;
-        let read = self
-            .alarm
-            .guard(self.flow.read(buffer), deadline, never)
-            .await;
-        let count = read.unwrap_or(Err(Error::TimedOut))?;
-        patience.spend(
-            began.map_or(Duration::ZERO, |began| self.now() - began),
-            count,
-        );
-        Ok(count)
+        let (read, began) = self.read_timed(buffer, Wait::For(patience.left)).await;
+        self.spend(patience, began, read?)
     }
 
     /// Writes some of `buffers` as if they were one, as long as `patience` lasts: how much.
@@ -137,15 +129,21 @@ impl<F: FlowRead + FlowWrite, S: Sleep> Wire<F, S> {
         buffers: &[&[u8]],
         patience: &mut Patience,
     ) -> Result<usize, Error> {
-        let mut began = None;
-        let deadline = |now: Instant| *began.insert(now) + patience.left;
-        let never = |_: &mut Context<'_>, _| Poll::Pending;
         let write = self.flow.write_vectored(buffers);
-        let write = self.alarm.guard(write, deadline, never).await;
-        let count = write.unwrap_or(Err(Error::TimedOut))?;
-        if count == 0 {
-            return Err(Error::Flow(FlowError::Closed));
+        let (write, began) = self.alarm.guard(write, Wait::For(patience.left)).await;
+        match write? {
+            0 => Err(Error::Flow(FlowError::Closed)),
+            count => self.spend(patience, began, count),
         }
+    }
+
+    /// Accounts for a wait, where there was one, that brought `count` bytes.
+    fn spend(
+        &self,
+        patience: &mut Patience,
+        began: Option<Instant>,
+        count: usize,
+    ) -> Result<usize, Error> {
         if let Some(began) = began {
             patience.spend(self.now() - began, count);
         }
