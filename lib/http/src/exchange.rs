@@ -57,7 +57,7 @@ impl<'c, F: Flow, S: Sleep> Exchange<'c, F, S> {
         self.link.read(self.rest, buffer).await
     }
 
-    /// Reads the rest of the request's content, at most [`Limits::body`] bytes. Waits. Not
+    /// Reads the rest of the request's content, at most [`Limits::body`](crate::Limits::body) bytes. Waits. Not
     /// cancel-safe: what a dropped call has read is lost.
     pub async fn content(&mut self) -> Result<Vec<u8>, Error> {
         let mut content = Vec::new();
