@@ -118,9 +118,13 @@ impl Tcp {
 
     /// Takes a segment from the guest: `packet` with its IP header.
     pub(crate) fn segment(&mut self, core: &mut Core, packet: &[u8], ends: Ends, kind: TcpSegment) {
+        if kind == TcpSegment::Open {
+            self.make_way(core, ends);
+        }
         match self.owners.get(&ends).copied() {
             Some(Owner::Flow(id)) => {
                 self.feed(core, packet, Some(id));
+                self.note_established(core, id);
                 self.enqueue(id);
             }
             Some(Owner::Dial(id)) if kind == TcpSegment::Reset => drop(self.take_dial(id)),
@@ -128,6 +132,32 @@ impl Tcp {
             Some(Owner::Dial(_)) => {}
             None if kind == TcpSegment::Open => self.dial(core, packet, ends),
             None => self.answer(core, packet),
+        }
+    }
+
+    /// Told at once: the guest's next segment may end the connection again.
+    fn note_established(&mut self, core: &mut Core, id: Id) {
+        if let Some(flow) = self.flows.get_mut(id)
+            && flow.became_established()
+        {
+            core.link.counters.connections += 1;
+            if let Some(place) = flow.published {
+                self.changes.push(Change::Established(place));
+            }
+        }
+    }
+
+    /// Ends a connection that is over already, so that the guest may open the next between the
+    /// same ends.
+    fn make_way(&mut self, core: &mut Core, ends: Ends) {
+        if let Some(Owner::Flow(id)) = self.owners.get(&ends).copied()
+            && let Some(flow) = self.flows.get_mut(id)
+            && matches!(
+                flow.connection.socket().state(),
+                State::Closed | State::TimeWait
+            )
+        {
+            self.turn(core, id);
         }
     }
 
@@ -365,12 +395,6 @@ impl Tcp {
             return;
         };
         flow.queued = false;
-        if flow.became_established() {
-            core.link.counters.connections += 1;
-            if let Some(place) = flow.published {
-                self.changes.push(Change::Established(place));
-            }
-        }
         let moved = flow.move_bytes();
         if moved == Moved::Broken {
             flow.connection.socket().abort();

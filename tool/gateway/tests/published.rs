@@ -54,7 +54,10 @@ fn a_published_port_carries_bytes_both_ways() {
     assert_eq!(answer, "hello");
     let events: Vec<Event> = guest.events.try_iter().collect();
     assert!(matches!(events[0], Event::FirstFrame { .. }), "{events:?}");
-    assert!(events.contains(&Event::GuestAddress(Ipv4Addr::new(10, 0, 2, 15).into())));
+    let addressed = events
+        .iter()
+        .any(|event| matches!(event, Event::GuestAddress(_)));
+    assert!(addressed, "{events:?}");
     assert!(events.contains(&Event::Answered { port: 7 }));
     assert_eq!(guest.end().connections, 1);
 }
@@ -235,7 +238,7 @@ fn a_slow_guest_holds_the_client_back_and_loses_nothing() {
     });
     // Nobody reads: the client can write what the buffers on the way hold, and then no more.
     stream.set_nonblocking(true).unwrap();
-    let data = pattern(64 << 20);
+    let data = pattern(24 << 20);
     let mut written = 0;
     let mut writer = &stream;
     loop {
@@ -279,7 +282,7 @@ fn a_slow_client_holds_the_guest_back_and_loses_nothing() {
     let mut guest = Guest::up(publish(&["0:7"]));
     let handle = guest.listen(7);
     let mut stream = client(guest.published[0].host);
-    let data = pattern(64 << 20);
+    let data = pattern(24 << 20);
     let mut sent = 0;
     // The guest writes until nobody takes any more: its buffer is full, and all is acknowledged
     // that will be.
@@ -292,7 +295,7 @@ fn a_slow_client_holds_the_guest_back_and_loses_nothing() {
         let full = sent > 0 && !socket.can_send();
         // A closed window: the engine waits for nothing but its probe.
         let idle = guest
-            .poll()
+            .flush()
             .is_none_or(|delay| delay > Duration::from_millis(100));
         (full && idle).then_some(())
     });

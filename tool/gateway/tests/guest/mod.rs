@@ -258,7 +258,8 @@ impl Guest {
             .map(Into::into)
     }
 
-    fn flush(&mut self) -> Option<Duration> {
+    /// Sends what there is, without taking frames in; how long nothing need be done then.
+    pub fn flush(&mut self) -> Option<Duration> {
         let now = self.now();
         while self
             .interface
