@@ -17,11 +17,12 @@ use smoltcp::wire::{
 };
 
 fn config() -> Config {
-    let mut config = Config::default();
-    // Nothing a random frame asks for reaches anybody.
-    config.resolvers = Some(Vec::new());
-    config.publish.push("0:7".parse().unwrap());
-    config
+    Config {
+        publish: vec!["0:7".parse().unwrap()],
+        // Nothing a random frame asks for reaches anybody.
+        resolvers: Some(Vec::new()),
+        ..Config::default()
+    }
 }
 
 /// A connection still works.
