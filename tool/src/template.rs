@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
-use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, value};
+use toml_edit::{DocumentMut, InlineTable, Item, TableLike, value};
 
 use crate::cli::New;
 use crate::report::short;
@@ -236,12 +236,12 @@ impl Original {
         if let Some(mirage) = metadata.and_then(|metadata| metadata.get_mut("mirage")) {
             self.description(mirage, name);
         }
-        // An unset table would otherwise be an error of Cargo's: the package believes it is a
-        // member of the workspace around it.
-        if nested && !root.contains_key("workspace") {
-            root.insert("workspace", Item::Table(Table::new()));
+        let mut text = copy.to_string();
+        // Without it Cargo takes the package for a member of the workspace around it.
+        if nested && !copy.contains_key("workspace") {
+            text += "\n[workspace]\n";
         }
-        copy.to_string()
+        text
     }
 
     fn description(&self, mirage: &mut Item, name: &str) {

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//! mirage-tender-process [--memory BYTES] [--all-namespaces]
+//! mirage-tender-process [--memory BYTES] [--parent PID] [--all-namespaces]
 //!     [--net NAME=tap:INTERFACE[,mac=MAC]]... [--net NAME=fd:N[,mac=MAC][,mtu=BYTES]]...
 //!     [--block NAME=FILE[,ro]]... IMAGE [KEY=VALUE]...
 //! ```
@@ -29,6 +29,8 @@ const MTU: core::ops::RangeInclusive<u64> = 68..=65_535;
 pub struct Arguments<'a> {
     /// Bytes of heap the image may map, whole pages.
     pub memory: u64,
+    /// The process to die with: the tender's parent.
+    pub parent: Option<u32>,
     /// Enter namespaces whose making takes long, too.
     pub all_namespaces: bool,
     /// Where the image is.
@@ -99,6 +101,7 @@ impl<'a> Arguments<'a> {
     /// Reads the command line, the program's own name first.
     pub fn parse(words: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Error<'a>> {
         let mut memory = None;
+        let mut parent = None;
         let mut all_namespaces = false;
         let mut attachments = [None; MAX_DEVICES];
         let mut words = words.into_iter().enumerate().skip(1);
@@ -112,6 +115,13 @@ impl<'a> Arguments<'a> {
                 b"--memory" => {
                     let bytes = parse_memory(value()?)?;
                     if memory.replace(bytes).is_some() {
+                        return Err(Error::Twice(Word(word)));
+                    }
+                    continue;
+                }
+                b"--parent" => {
+                    let process = parse_parent(value()?)?;
+                    if parent.replace(process).is_some() {
                         return Err(Error::Twice(Word(word)));
                     }
                     continue;
@@ -133,6 +143,7 @@ impl<'a> Arguments<'a> {
         };
         Ok(Self {
             memory: memory.unwrap_or(DEFAULT_MEMORY),
+            parent,
             all_namespaces,
             image,
             image_at,
@@ -170,6 +181,13 @@ fn parse_memory(word: &[u8]) -> Result<u64, Error<'_>> {
     number(word)
         .filter(|bytes| MEMORY.contains(bytes) && bytes.is_multiple_of(PAGE))
         .ok_or(Error::Memory(Word(word)))
+}
+
+fn parse_parent(word: &[u8]) -> Result<u32, Error<'_>> {
+    number(word)
+        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| (1..=i32::MAX as u32).contains(number))
+        .ok_or(Error::Parent(Word(word)))
 }
 
 fn parse_descriptor(word: &[u8]) -> Result<u32, Error<'_>> {
@@ -342,6 +360,9 @@ mod tests {
             (&[], "no image"),
             (&["--memory", "65536"], "no image"),
             (&["--memory"], "--memory needs a value"),
+            (&["--parent", "0", "i"], "--parent 0"),
+            (&["--parent", "x", "i"], "--parent x"),
+            (&["--parent", "2147483648", "i"], "--parent 2147483648"),
             (&["--net"], "--net needs a value"),
             (&["--block"], "--block needs a value"),
             (&["--mem", "1", "i"], "unknown option --mem"),

@@ -118,6 +118,21 @@ fn watch(number: usize) -> sys::Result<usize> {
     }
 }
 
+/// Lets this process die when its parent does. A parent that is gone already has left the
+/// process to somebody else.
+///
+/// Call it last: a change of rights makes the kernel forget it.
+pub fn die_with(parent: u32) -> Result<()> {
+    const PR_SET_PDEATHSIG: usize = 1;
+    const SIGKILL: usize = 9;
+    let failed = |errno| Error::Confine("die with the parent", errno);
+    sys::number(sys::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]).map_err(failed)?;
+    match sys::number(sys::GETPPID, []).map_err(failed)? {
+        now if now == parent as usize => Ok(()),
+        _ => Err(Error::Confine("die with the parent", Errno::ESRCH)),
+    }
+}
+
 /// No signal is blocked, and a console that nobody reads any more ends nothing.
 pub fn reset_signals() -> Result<()> {
     const SIGPIPE: usize = 13;

@@ -22,6 +22,8 @@ pub enum Error<'a> {
     Twice(Word<'a>),
     /// The value of `--memory`.
     Memory(Word<'a>),
+    /// The value of `--parent`.
+    Parent(Word<'a>),
     /// The value of `--net`.
     Net(Word<'a>),
     /// The value of `--block`.
@@ -102,7 +104,8 @@ impl fmt::Display for Error<'_> {
             ),
             Self::UnknownOption(word) => write!(
                 f,
-                "unknown option {word}; known are --memory, --net, --block and --all-namespaces"
+                "unknown option {word}; known are --memory, --parent, --net, --block and \
+                 --all-namespaces"
             ),
             Self::NoValue(word) => write!(f, "{word} needs a value after it"),
             Self::Twice(word) => write!(f, "{word} is given twice; give it once"),
@@ -112,6 +115,10 @@ impl fmt::Display for Error<'_> {
                  of 4096",
                 MEMORY.start(),
                 MEMORY.end()
+            ),
+            Self::Parent(word) => write!(
+                f,
+                "--parent {word} is not the number of a process; give that of the tender's parent"
             ),
             Self::Net(word) => write!(
                 f,
@@ -264,6 +271,7 @@ macro_rules! errnos {
 errnos! {
     EPERM 1 "operation not permitted"
     ENOENT 2 "no such file"
+    ESRCH 3 "no such process"
     EIO 5 "input/output error"
     E2BIG 7 "the command line is too long"
     ENOEXEC 8 "not a program for this machine"

@@ -142,6 +142,9 @@ unsafe fn start(
 
     confine::release_console();
     confine::drop_privileges(&arguments)?;
+    if let Some(parent) = arguments.parent {
+        confine::die_with(parent)?;
+    }
     confine::reset_signals()?;
     let image = confine::lay_out(image, devices, descriptors)?;
     confine::limit(arguments.memory, elf.memory)?;

@@ -20,6 +20,7 @@ pub const FCNTL: usize = 72;
 pub const FLOCK: usize = 73;
 pub const GETPID: usize = 39;
 pub const GETEUID: usize = 107;
+pub const GETPPID: usize = 110;
 pub const SETGROUPS: usize = 116;
 pub const SETRESUID: usize = 117;
 pub const SETRESGID: usize = 119;

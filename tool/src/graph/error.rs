@@ -7,15 +7,23 @@ use crate::report::Place;
 #[derive(Debug)]
 pub struct Fault {
     /// What.
-    pub error: Error,
+    pub error: Box<Error>,
     /// The entry of the Cargo.toml that says so.
     pub place: Place,
 }
 
 impl Fault {
+    /// What, and where.
+    pub fn new(error: Error, place: Place) -> Self {
+        Self {
+            error: Box::new(error),
+            place,
+        }
+    }
+
     /// The error with the lines it is about.
     pub fn report(self) -> Report {
-        self.place.show(self.error)
+        self.place.show(*self.error)
     }
 }
 

@@ -55,7 +55,7 @@ fn with(app: Value, more: Vec<Package>) -> Model {
 }
 
 fn wired(app: Value) -> Result<Graph, Error> {
-    wire(&with(app, vec![]), "process").map_err(|fault| fault.error)
+    wire(&with(app, vec![]), "process").map_err(|fault| *fault.error)
 }
 
 fn names(graph: &Graph) -> Vec<&str> {
@@ -279,10 +279,14 @@ fn entries_that_are_for_nothing_are_refused() {
 
 #[test]
 fn a_name_cannot_stand_for_two_interfaces() {
-    let app = json!({
-        "main": "app::main(clock, stack)", "devices": { "clock": { "interface": "block" } },
-    });
-    let (error, _, _) = message(app, vec![]);
+    let app =
+        |main: &str| json!({ "main": main, "devices": { "clock": { "interface": "block" } } });
+    let (error, _, _) = message(app("app::main(stack, clock)"), vec![]);
+    assert!(
+        error.ends_with("interface `block`, and another device takes a `clock` of that name"),
+        "{error}"
+    );
+    let (error, _, _) = message(app("app::main(clock, stack)"), vec![]);
     assert_eq!(
         error,
         "`clock` is the application's device of interface `block`, and `tcp` takes a `clock` of \
@@ -293,7 +297,7 @@ fn a_name_cannot_stand_for_two_interfaces() {
 #[test]
 fn a_platform_must_serve_what_is_asked_for() {
     let app = json!({ "main": "app::main()" });
-    let error = wire(&with(app, vec![]), "moon").unwrap_err().error;
+    let error = *wire(&with(app, vec![]), "moon").unwrap_err().error;
     assert_eq!(
         error,
         Error::NoPlatform {

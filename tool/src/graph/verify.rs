@@ -12,14 +12,14 @@ use super::choose::{list, nearest};
 use super::error::{Error, Fault};
 
 fn wrong(package: &Package, keys: &[&str], what: impl Into<String>, hint: &str) -> Fault {
-    Fault {
-        error: Error::Description {
+    Fault::new(
+        Error::Description {
             package: package.name.clone(),
             what: what.into(),
             hint: hint.into(),
         },
-        place: package.place(keys.iter().copied()),
-    }
+        package.place(keys.iter().copied()),
+    )
 }
 
 pub(super) fn application(app: &Package) -> Result<(), Fault> {
@@ -181,13 +181,15 @@ fn check(
     kind: KeyType,
     value: &str,
 ) -> Result<(), Fault> {
-    kind.check(value).map_err(|error| Fault {
-        error: Error::WrongType {
-            key: name.into(),
-            value: value.into(),
-            wrong: error.to_string(),
-        },
-        place: package.place(place.iter().copied()),
+    kind.check(value).map_err(|error| {
+        Fault::new(
+            Error::WrongType {
+                key: name.into(),
+                value: value.into(),
+                wrong: error.to_string(),
+            },
+            package.place(place.iter().copied()),
+        )
     })
 }
 
@@ -225,14 +227,14 @@ pub(super) fn values(
                 None if provider.keys.is_empty() => "its provider has no keys".into(),
                 None => format!("its keys are {}", list(names())),
             };
-            return Err(Fault {
-                error: Error::UnknownKey {
+            return Err(Fault::new(
+                Error::UnknownKey {
                     device: device.into(),
                     key: name.clone(),
                     hint,
                 },
-                place: app.place(place),
-            });
+                app.place(place),
+            ));
         };
         let address = format!("{device}.{name}");
         check(app, &place, &address, declared.kind, &value.0)?;

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::descriptor::{Artifact, Attached, Device as Entry, Interface};
+use crate::descriptor::{Artifact, Attached, Call, Device as Entry, Interface};
 use crate::metadata::Model;
 use crate::report::Place;
 
@@ -13,10 +13,8 @@ use super::{Argument, Device, Graph, verify};
 /// Returns at once; does no I/O.
 pub fn wire(model: &Model, on: &str) -> Result<Graph, Fault> {
     let app = model.app();
-    let platform = choose::platform(model, on).map_err(|error| Fault {
-        error,
-        place: app.place::<&str>([]),
-    })?;
+    let platform =
+        choose::platform(model, on).map_err(|error| Fault::new(error, app.place::<&str>([])))?;
     let descriptor = &model.packages[platform].descriptor;
     let artifact = descriptor.platform.as_ref().map(|p| p.artifact);
     let artifact = artifact.unwrap_or(Artifact::Image);
@@ -45,6 +43,7 @@ pub fn wire(model: &Model, on: &str) -> Result<Graph, Fault> {
             continue;
         }
         let arguments = result?;
+        unique(model, &wiring.devices)?;
         unused(model, &wiring.devices)?;
         let main = app.descriptor.main.clone();
         return Ok(Graph {
@@ -52,13 +51,15 @@ pub fn wire(model: &Model, on: &str) -> Result<Graph, Fault> {
             platform,
             artifact,
             devices: wiring.devices,
-            main: main.ok_or_else(|| Fault {
-                error: Error::Description {
-                    package: app.name.clone(),
-                    what: "there is no `main`".into(),
-                    hint: "say what its main function is".into(),
-                },
-                place: app.place::<&str>([]),
+            main: main.ok_or_else(|| {
+                Fault::new(
+                    Error::Description {
+                        package: app.name.clone(),
+                        what: "there is no `main`".into(),
+                        hint: "say what its main function is".into(),
+                    },
+                    app.place::<&str>([]),
+                )
             })?,
             arguments,
         });
@@ -73,18 +74,38 @@ fn interfaces(model: &Model) -> Result<BTreeMap<&str, &Interface>, Fault> {
         }
         for (name, interface) in &package.descriptor.interfaces {
             if let Some((first, _)) = found.insert(name, (at, interface)) {
-                return Err(Fault {
-                    error: Error::InterfaceTwice {
+                return Err(Fault::new(
+                    Error::InterfaceTwice {
                         interface: name.clone(),
                         first: model.packages[first].name.clone(),
                         second: package.name.clone(),
                     },
-                    place: package.place(["interfaces", name]),
-                });
+                    package.place(["interfaces", name]),
+                ));
             }
         }
     }
     Ok(found.into_iter().map(|(name, (_, i))| (name, i)).collect())
+}
+
+/// The application's own devices keep their names, whatever else is called so.
+fn unique(model: &Model, devices: &[Device]) -> Result<(), Fault> {
+    for (at, device) in devices.iter().enumerate() {
+        let mut before = devices[..at].iter();
+        if let Some(other) = before.find(|other| other.name == device.name) {
+            let error = Error::NameTaken {
+                device: device.name.clone(),
+                taken: device.interface.clone(),
+                asker: "another device".into(),
+                interface: other.interface.clone(),
+            };
+            return Err(Fault::new(
+                error,
+                model.app().place(["devices", &device.name]),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn unused(model: &Model, devices: &[Device]) -> Result<(), Fault> {
@@ -102,13 +123,13 @@ fn unused(model: &Model, devices: &[Device]) -> Result<(), Fault> {
         Some(name) => format!("did you mean `{name}`? Otherwise leave the entry out"),
         None => format!("the devices are {}; leave the entry out", list(names())),
     };
-    Err(Fault {
-        error: Error::UnusedEntry {
+    Err(Fault::new(
+        Error::UnusedEntry {
             entry: entry.clone(),
             hint,
         },
-        place: app.place(["devices", entry]),
-    })
+        app.place(["devices", entry]),
+    ))
 }
 
 /// One pass over the graph.
@@ -154,10 +175,7 @@ impl Wiring<'_> {
             (None, None) => app.place(["main"]),
             (Some(parent), _) => parent.place.clone(),
         };
-        let fault = |error| Fault {
-            error,
-            place: place(),
-        };
+        let fault = |error| Fault::new(error, place());
         let Some(&Interface { shared, attached }) = self.interfaces.get(interface).copied() else {
             return Err(fault(self.unknown(asker, interface)));
         };
@@ -193,28 +211,31 @@ impl Wiring<'_> {
         let entry = app.descriptor.devices.get(&name);
         let named = entry.and_then(|entry| entry.provider.as_deref());
         let package = choose::provider(self.model, self.artifact, interface, &name, &asker, named)
-            .map_err(|error| Fault {
-                place: match error {
+            .map_err(|error| {
+                let place = match error {
                     Error::NotAProvider { .. } => app.place(["devices", &name, "provider"]),
                     _ => place(),
-                },
-                error,
+                };
+                Fault::new(error, place)
             })?;
         let same = |(_, i, p): &(String, String, usize)| i == interface && *p == package;
         if let Some(found) = self.path.iter().position(same) {
             return Err(fault(self.cycle(found, &name)));
         }
+        // An entry for a device of the application's own is judged by `unique`.
+        let own = |main: &Call| main.parameters.contains(&name);
         if let (Some(entry), Some(_)) = (entry, parent)
             && entry.interface.as_deref().is_some_and(|i| i != interface)
+            && !app.descriptor.main.as_ref().is_some_and(own)
         {
-            return Err(Fault {
-                error: Error::FixedInterface {
+            return Err(Fault::new(
+                Error::FixedInterface {
                     device: name.clone(),
                     asker,
                     interface: interface.into(),
                 },
-                place: app.place(["devices", &name, "interface"]),
-            });
+                app.place(["devices", &name, "interface"]),
+            ));
         }
         self.make(name, interface, shared, attached, package, entry)
     }

@@ -89,6 +89,8 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
         .wrap_err("the tender could not be laid down in memory")?;
     let mut command = tender.command();
     command.arg("--memory").arg(run.memory.0.to_string());
+    // However this tool ends, the image ends with it.
+    command.arg("--parent").arg(std::process::id().to_string());
     let mut gateways: Vec<(Gateway, OwnedFd)> = Vec::new();
     let mut guests = Vec::new();
     for (device, resource) in resources {
