@@ -11,12 +11,12 @@ use alloc::vec::Vec;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 
-/// A kind of socket: how many there may be, and their buffers' sizes in bytes.
+/// A kind of socket: its buffers' sizes in bytes, and how many there may be.
 struct Size {
-    most: usize,
     receive: usize,
     send: usize,
-    /// How many are kept when they are not in use.
+    most: usize,
+    /// How many are kept while they are not in use.
     keep: usize,
 }
 
@@ -25,27 +25,24 @@ struct Size {
 /// what is used of it, and a large receive buffer all of it.
 const SIZES: [Size; 3] = [
     Size {
-        most: 4,
         receive: 256 << 10,
-        send: 512 << 10,
+        send: 256 << 10,
+        most: 4,
         keep: 4,
     },
     Size {
-        most: 28,
         receive: 32 << 10,
-        send: 64 << 10,
+        send: 32 << 10,
+        most: 28,
         keep: 28,
     },
     Size {
-        most: usize::MAX,
         receive: 4 << 10,
-        send: 12 << 10,
-        keep: 64,
+        send: 4 << 10,
+        most: usize::MAX,
+        keep: 0,
     },
 ];
-
-/// Memory that is left to the application: a socket is not made with less than this at hand.
-const RESERVE: usize = 256 << 10;
 
 /// A socket alone in its set: smoltcp looks at every socket of a set it is given, so each
 /// connection is given alone.
@@ -56,21 +53,50 @@ pub(crate) struct Socket {
     pub size: usize,
 }
 
-#[derive(Default)]
 pub(crate) struct Pool {
     idle: [Vec<Socket>; SIZES.len()],
     made: [usize; SIZES.len()],
+    /// Bytes of buffers that may be made yet, and at most of each size but the last.
+    left: usize,
+    share: usize,
 }
 
 impl Pool {
+    /// Finds out how much memory there is, and takes a part of it for connections: a crowd of
+    /// them must not end the unikernel for want of memory.
+    pub fn new() -> Self {
+        // A free block that is a power of two, three quarters of it: between a third and three
+        // quarters of what is free. It is not touched. The last question is one that succeeds:
+        // an allocator that has gone to its limit for the others goes back.
+        let block = (16..=28)
+            .rev()
+            .map(|shift| 1 << shift)
+            .find(|&size| Vec::<u8>::new().try_reserve_exact(size).is_ok());
+        let left = block.unwrap_or(0) / 4 * 3;
+        Self {
+            idle: Default::default(),
+            made: [0; SIZES.len()],
+            left,
+            share: left / 4,
+        }
+    }
+
     /// A closed socket, the largest there is. `None`: there is no memory.
     pub fn take(&mut self) -> Option<Socket> {
         for (index, size) in SIZES.iter().enumerate() {
+            let bytes = size.receive + size.send;
+            let last = index + 1 == SIZES.len();
             let mut socket = match self.idle[index].pop() {
                 Some(socket) => socket,
-                None if self.made[index] >= size.most || !fits(size) => continue,
+                None if self.made[index] >= size.most
+                    || bytes > self.left
+                    || (!last && bytes * (self.made[index] + 1) > self.share) =>
+                {
+                    continue;
+                }
                 None => {
                     self.made[index] += 1;
+                    self.left -= bytes;
                     make(size, index)
                 }
             };
@@ -93,17 +119,9 @@ impl Pool {
             self.idle[index].push(socket);
         } else {
             self.made[index] -= 1;
+            self.left += SIZES[index].receive + SIZES[index].send;
         }
     }
-}
-
-/// Whether memory for such a socket can be had with [`RESERVE`] left over. Asking first is what
-/// keeps a crowd of connections from ending the unikernel for want of memory.
-fn fits(size: &Size) -> bool {
-    let mut probe = Vec::<u8>::new();
-    probe
-        .try_reserve_exact(size.receive + size.send + RESERVE)
-        .is_ok()
 }
 
 fn make(size: &Size, index: usize) -> Socket {

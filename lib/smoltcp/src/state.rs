@@ -174,7 +174,7 @@ impl State {
             tuples: BTreeMap::new(),
             ended: VecDeque::new(),
             listeners: Slots::new(),
-            pool: Pool::default(),
+            pool: Pool::new(),
             bound: Slots::new(),
             dhcp: None,
             queue: Vec::new(),
