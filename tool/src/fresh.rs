@@ -71,11 +71,10 @@ fn tool() -> String {
     format!("{} {mark:?}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The variables that Cargo, rustup or rustc heed. What Cargo sets for the programs that it
-/// runs (`cargo run`) is not among them.
+/// The variables that Cargo, rustup or rustc heed, and what PATH makes of the programs that they
+/// run. What Cargo sets for a program of its own (`cargo run`) is not among them.
 fn environment() -> BTreeMap<String, String> {
-    const NAMES: [&str; 14] = [
-        "PATH",
+    const NAMES: [&str; 13] = [
         "HOME",
         "RUSTC",
         "RUSTC_WRAPPER",
@@ -97,11 +96,20 @@ fn environment() -> BTreeMap<String, String> {
         "CARGO_UNSTABLE_",
         "CARGO_CFG_",
     ];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let programs = ["cargo", "rustc", "cc"].map(|program| {
+        let files = std::env::split_paths(&path).map(|folder| folder.join(program));
+        let found = files
+            .filter(|file| file.is_file())
+            .map(PathBuf::into_os_string);
+        (format!("PATH: {program}"), found.take(1).collect())
+    });
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| {
             NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|p| name.starts_with(p))
         })
+        .chain(programs)
         .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
         .collect()
 }

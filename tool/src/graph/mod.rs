@@ -1,6 +1,6 @@
 //! The wiring: which provider gives each device that the application asks for, all the way down.
 //!
-//! [`wire`] is a pure function of what the packages say of themselves.
+//! [`wire()`] is a pure function of what the packages say of themselves.
 
 mod choose;
 mod error;

@@ -163,16 +163,18 @@ pub(super) fn tell(publish: Publish, ui: &Ui) {
         address: &host.ip().to_string(),
         port: host.port(),
         guest: publish.guest,
-        protocol: match publish.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        },
+        protocol: &publish.protocol.to_string(),
     };
-    match publish.protocol {
-        Protocol::Tcp => ui.tell(&event, "Serving", &format!("http://{}/", reachable(host))),
-        Protocol::Udp => ui.tell(&event, "Serving", &format!("udp {}", reachable(host))),
-    }
+    let place = reachable(host);
+    let text = match publish.protocol {
+        Protocol::Tcp if WEB.contains(&publish.guest) => format!("http://{place}/"),
+        protocol => format!("{protocol} {place}"),
+    };
+    ui.tell(&event, "Serving", &text);
 }
+
+/// The unikernel's ports that a browser is for, as far as one can tell.
+const WEB: [u16; 3] = [80, 8000, 8080];
 
 /// An address to connect to: an unspecified one stands for this machine.
 fn reachable(host: SocketAddr) -> String {
