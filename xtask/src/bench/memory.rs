@@ -11,40 +11,55 @@ use crate::http;
 use crate::process::{number, status_field, until};
 use crate::report::{Bar, Row, Sample};
 
-/// Resident memory before and after load.
+/// Resident memory before load, after requests over 32 connections, and after a thousand
+/// connections at once.
 pub fn resident(bench: &Bench) -> Result<Vec<Row>> {
     let (tender, website) = (bench.product.tender()?, website(bench)?);
-    let mut samples: [Sample; 4] = Default::default();
-    for _ in 0..bench.runs.min(3) {
+    let mut samples: [[Sample; 2]; 3] = Default::default();
+    for _ in 0..bench.runs.div_ceil(3) {
         let nginx = peers::Nginx::start(&bench.lab.peer, peer_at(80))?;
         let image = bench.lab.serve(&tender, &website)?;
-        let (pid, worker) = (image_of(&image)?, nginx.worker()?);
         bench.lab.client.enter(|| peers::ready(peer_at(80)))?;
-        let [rest, peer_rest, loaded, peer_loaded] = &mut samples;
-        rest.push(kib(pid)?);
-        peer_rest.push(kib(worker)?);
-        bench.lab.client.enter(|| {
-            for server in [image_at(80), peer_at(80)] {
-                peers::wrk(server, bench.seconds)?;
-                http::burst(server, 1000, Duration::from_secs(20))?;
-            }
-            Ok(())
-        })?;
-        loaded.push(kib(pid)?);
-        peer_loaded.push(kib(worker)?);
+        let servers = [
+            (image_at(80), image_of(&image)?),
+            (peer_at(80), nginx.worker()?),
+        ];
+        for (side, (server, pid)) in servers.into_iter().enumerate() {
+            samples[0][side].push(kib(pid)?);
+            let requests = || peers::wrk(server, bench.seconds);
+            bench.lab.client.enter(requests)?;
+            samples[1][side].push(kib(pid)?);
+            let burst = || http::burst(server, 1000, Duration::from_secs(20));
+            bench.lab.client.enter(burst)?;
+            samples[2][side].push(settled(pid)?);
+        }
     }
-    let [rest, peer_rest, loaded, peer_loaded] = samples;
-    let row = |name: &str, ours, peer, most: f64| Row {
-        name: format!("resident memory {name}"),
-        unit: "KiB",
-        ours,
-        peer: Some(("nginx's worker".into(), peer)),
-        bar: Some(Bar::AtMost(most * 1024.0)),
-    };
-    Ok(vec![
-        row("at rest", rest, peer_rest, 1.5),
-        row("after load", loaded, peer_loaded, 4.0),
-    ])
+    let names = ["at rest", "after load", "after 1,000 connections"];
+    let mut rows = Vec::new();
+    for ((name, most), [ours, peer]) in names.into_iter().zip([1.5, 4.0, 4.0]).zip(samples) {
+        rows.push(Row {
+            name: format!("resident memory {name}"),
+            unit: "KiB",
+            ours,
+            peer: Some(("nginx's worker".into(), peer)),
+            bar: Some(Bar::AtMost(most * 1024.0)),
+        });
+    }
+    Ok(rows)
+}
+
+/// The resident memory once it has not changed for a second, or after ten: connections end some
+/// time after their client has closed them.
+fn settled(pid: u32) -> Result<f64> {
+    let (mut last, mut since) = (kib(pid)?, Instant::now());
+    let _ = until(Duration::from_secs(10), "a second without a change", || {
+        let now = kib(pid).ok()?;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (since.elapsed() >= Duration::from_secs(1)).then_some(())
+    });
+    Ok(last)
 }
 
 fn kib(pid: u32) -> Result<f64> {

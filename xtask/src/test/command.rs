@@ -224,7 +224,7 @@ fn wrong_world(context: &Context) -> Result<()> {
         ),
         (
             &["run", "examples/hello", "--block", "disk=/nowhere"],
-            &["disk"],
+            &["block device"],
         ),
     ];
     for (words, said) in cases {

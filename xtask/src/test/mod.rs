@@ -15,7 +15,7 @@ mod workspace;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use tempfile::TempDir;
 
@@ -74,6 +74,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         .filter(|t| t.name.contains(filter))
         .collect();
 
+    if chosen.is_empty() && !workspace::NAME.contains(filter) {
+        bail!("no test has {filter:?} in its name");
+    }
     let mut tally = Tally::default();
     if workspace::NAME.contains(filter) {
         workspace::run(&mut tally)?;
