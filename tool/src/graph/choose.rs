@@ -46,7 +46,7 @@ pub(super) fn provider(
             },
         });
     }
-    let Some(nearest) = candidates.iter().map(|(distance, _)| *distance).min() else {
+    let Some(&(nearest, first)) = candidates.iter().min() else {
         return Err(Error::NoProvider {
             interface: interface.into(),
             asker: asker.into(),
@@ -54,23 +54,20 @@ pub(super) fn provider(
             hint: missing(model, artifact, interface),
         });
     };
-    let mut nearest = candidates
+    let equal = candidates
         .iter()
         .filter(|(distance, _)| *distance == nearest);
-    match (nearest.next(), nearest.next()) {
-        (Some((_, only)), None) => Ok(*only),
-        (Some((distance, first)), _) => {
-            let equal = candidates.iter().filter(|(other, _)| other == distance);
-            Err(Error::Ambiguous {
-                interface: interface.into(),
-                device: device.into(),
-                candidates: list(equal.map(|(_, at)| name(*at))),
-                entry: toml_key(device),
-                first: name(*first).into(),
-            })
-        }
-        (None, _) => unreachable!("the nearest of some candidates is one of them"),
+    let equal: Vec<&str> = equal.map(|(_, at)| name(*at)).collect();
+    if equal.len() == 1 {
+        return Ok(first);
     }
+    Err(Error::Ambiguous {
+        interface: interface.into(),
+        device: device.into(),
+        candidates: list(equal),
+        entry: toml_key(device),
+        first: name(first).into(),
+    })
 }
 
 /// The platform that serves `on`: the nearest.

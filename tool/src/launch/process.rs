@@ -124,7 +124,7 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     command.arg(&summary.product).args(words);
 
     let published: Vec<Publish> = gateways.iter().flat_map(|(g, _)| g.published()).collect();
-    let mut session = Session::start(&summary.name, command, ui)?;
+    let session = Session::start(&summary.name, command, ui)?;
     // The image has its ends now: when it dies, the gateway sees it.
     drop(guests);
     for publish in published {

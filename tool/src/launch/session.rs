@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic as _, Report, WrapErr as _};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -79,14 +79,14 @@ impl Session {
     }
 
     /// Stays until the unikernel has ended; yields its exit status, 128 + n for signal n.
-    pub fn wait(&mut self, ui: &Ui) -> Result<i32, Report> {
+    pub fn wait(self, ui: &Ui) -> Result<i32, Report> {
         let mut booted = false;
         let mut stopped = None;
         let status = loop {
             match self.news.recv().into_diagnostic()? {
                 News::Sign(at, sign) => {
                     if !std::mem::replace(&mut booted, true) {
-                        self.booted(at, sign, ui);
+                        tell_booted(at - self.began, sign, ui);
                     }
                 }
                 News::Stop(signal) => {
@@ -99,15 +99,13 @@ impl Session {
             }
         };
         // What it wrote last is in the pipe still.
-        while !self.console.is_finished() {
-            thread::yield_now();
-        }
+        let _ = self.console.join();
         // So is a sign of life that came together with the end.
         while let Ok(news) = self.news.try_recv() {
             if let News::Sign(at, sign) = news
                 && !std::mem::replace(&mut booted, true)
             {
-                self.booted(at, sign, ui);
+                tell_booted(at - self.began, sign, ui);
             }
         }
         let status = match (stopped, status.code(), status.signal()) {
@@ -115,26 +113,25 @@ impl Session {
             (None, Some(code), _) => code,
             (None, None, None) => 1,
         };
-        exited(status, ui);
+        tell_exited(status, stopped.is_some(), ui);
         Ok(status)
-    }
-
-    fn booted(&self, at: Instant, sign: &str, ui: &Ui) {
-        let milliseconds = at.saturating_duration_since(self.began).as_secs_f64() * 1e3;
-        let event = Event::Booted { milliseconds, sign };
-        let text = format!("in {milliseconds:.1} ms, from the start to the {sign}");
-        ui.tell(&event, "Booted", &text);
     }
 }
 
-fn exited(status: i32, ui: &Ui) {
+fn tell_booted(after: Duration, sign: &str, ui: &Ui) {
+    let milliseconds = after.as_secs_f64() * 1e3;
+    let event = Event::Booted { milliseconds, sign };
+    let text = format!("in {milliseconds:.1} ms, from the start to the {sign}");
+    ui.tell(&event, "Booted", &text);
+}
+
+/// Tells a person only of an end that nobody asked for.
+fn tell_exited(status: i32, stopped: bool, ui: &Ui) {
     let event = Event::Exited { status };
+    if !ui.json && (stopped || status == 0) {
+        return;
+    }
     let meaning = match status {
-        0 | 130 => {
-            return if ui.json {
-                ui.tell(&event, "", "")
-            };
-        }
         1 => "it reports an error",
         2 => "its command line is wrong",
         101 => "it panicked",
