@@ -119,7 +119,7 @@ fn what_is_wrong_with_the_host_is_told_before_the_start() {
 }
 
 #[test]
-fn an_image_needs_nothing_undefined_and_keeps_no_symbols() {
+fn an_image_keeps_no_symbols_and_its_twin_keeps_them_for_a_debugger() {
     Said::new(echo("build").output().unwrap()).succeeded();
     let image = Path::new(env!("CARGO_TARGET_TMPDIR")).join("echo/mirage/echo");
     let (image, twin) = (
