@@ -11,6 +11,7 @@ use smoltcp::time::{Duration, Instant};
 use crate::endpoint::{Endpoint, NEVER};
 use crate::frame::Tuple;
 use crate::slots::Id;
+use crate::state::ROOM;
 
 /// How long a peer may say nothing at all while it owes an acknowledgement (RFC 9293 §3.8.3
 /// asks for 100 seconds at least).
@@ -143,8 +144,8 @@ impl Listening {
             local,
             backlog: backlog.max(1),
             pending: 0,
-            half_open: VecDeque::new(),
-            ready: VecDeque::new(),
+            half_open: VecDeque::with_capacity(backlog.min(ROOM)),
+            ready: VecDeque::with_capacity(backlog.min(ROOM)),
             waker: None,
         }
     }

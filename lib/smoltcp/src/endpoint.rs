@@ -85,10 +85,13 @@ impl Endpoint {
 }
 
 /// When which endpoint is due. An entry may be out of date: the endpoint knows.
-#[derive(Default)]
 pub(crate) struct Timers(BinaryHeap<Reverse<(Instant, Work)>>);
 
 impl Timers {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(BinaryHeap::with_capacity(capacity))
+    }
+
     /// Makes sure that a timer stands at or before the endpoint's `due`. A timer that stands too
     /// early is left alone and put right when it is looked at, so that the usual case, a
     /// retransmission timer that moves on with every segment, costs nothing.

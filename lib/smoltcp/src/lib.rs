@@ -59,6 +59,7 @@ mod slots;
 mod stack;
 mod state;
 mod tcp;
+mod tuples;
 mod udp;
 
 pub use counters::Counters;

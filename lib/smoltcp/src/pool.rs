@@ -23,18 +23,26 @@ struct Size {
 /// The receive ring walks through all of its memory however little is received at a time; the
 /// send ring starts at its beginning whenever it was empty. So a large send buffer costs only
 /// what is used of it, and a large receive buffer all of it.
-const SIZES: [Size; 3] = [
+const SIZES: [Size; 4] = [
+    // Whole segments of 64,240 bytes fit the send buffer: 44 of an Ethernet's, the most that one
+    // frame takes (see `Port`).
     Size {
-        receive: 256 << 10,
-        send: 256 << 10,
-        most: 4,
-        keep: 4,
+        receive: 512 << 10,
+        send: 8 * 64_240,
+        most: 2,
+        keep: 2,
     },
     Size {
-        receive: 32 << 10,
+        receive: 64 << 10,
+        send: 2 * 64_240,
+        most: 6,
+        keep: 6,
+    },
+    Size {
+        receive: 24 << 10,
         send: 32 << 10,
-        most: 28,
-        keep: 28,
+        most: 24,
+        keep: 24,
     },
     Size {
         receive: 4 << 10,
@@ -65,14 +73,16 @@ impl Pool {
     /// Finds out how much memory there is, and takes a part of it for connections: a crowd of
     /// them must not end the unikernel for want of memory.
     pub fn new() -> Self {
-        // A free block that is a power of two, three quarters of it: between a third and three
-        // quarters of what is free. It is not touched. The last question is one that succeeds:
-        // an allocator that has gone to its limit for the others goes back.
-        let block = (16..=28)
+        // Half of the largest block that can be had, to an eighth. It is not touched. The last
+        // question is one that succeeds: an allocator that has gone to its limit for the others
+        // goes back.
+        let sizes = (16..28)
             .rev()
-            .map(|shift| 1 << shift)
+            .flat_map(|shift| (8..16).rev().map(move |n| n << (shift - 3)));
+        let block = sizes
+            .into_iter()
             .find(|&size| Vec::<u8>::new().try_reserve_exact(size).is_ok());
-        let left = block.unwrap_or(0) / 4 * 3;
+        let left = block.unwrap_or(0) / 2;
         Self {
             idle: Default::default(),
             made: [0; SIZES.len()],

@@ -265,7 +265,11 @@ impl<N: Net> phy::Device for Port<N> {
         capabilities.checksum.udp = Checksum::None;
         if self.info.tso4 && self.info.checksum_offload {
             // smoltcp 0.14 drops TCP over IPv6 that is longer than the MTU: no `tcpv6`.
-            capabilities.segmentation.tcpv4 = NonZeroUsize::new(MAX_PACKET + frame::ETHERNET);
+            // Whole segments only: a rest would be a segment of its own on the wire.
+            let headers = 20 + 20;
+            let segment = self.info.mtu - headers;
+            let most = headers + (MAX_PACKET - headers) / segment * segment;
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(most + frame::ETHERNET);
         }
         capabilities
     }

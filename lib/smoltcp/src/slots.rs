@@ -21,6 +21,13 @@ impl<T> Slots<T> {
         }
     }
 
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            slots: Vec::with_capacity(capacity),
+            free: Vec::with_capacity(capacity),
+        }
+    }
+
     pub fn insert(&mut self, value: T) -> Id {
         if let Some(index) = self.free.pop()
             && let Some((generation, slot)) = self.slots.get_mut(index as usize)

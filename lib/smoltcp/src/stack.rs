@@ -23,7 +23,8 @@ use crate::keys::{Error, Keys, Plan};
 use crate::listener::TcpListener;
 use crate::port::Port;
 use crate::slots::Id;
-use crate::state::{Shared, State, canonical, instant};
+use crate::state::{ROOM, Shared, State, canonical, instant};
+use crate::tuples::{Keyed, Tuples};
 use crate::udp::UdpSocket;
 
 /// A TCP/IP stack on a network device. A clone is another handle on the same stack.
@@ -68,6 +69,8 @@ impl Smoltcp {
         // some cannot compute the next. Ports and DNS questions do not depend on it.
         let mut seed = [0; 8];
         entropy.fill(&mut seed)?;
+        let mut key = [0; 16];
+        entropy.fill(&mut key)?;
 
         let tally = Rc::new(Tally::default());
         let mut port = Port::new(net, tally.clone());
@@ -76,7 +79,8 @@ impl Smoltcp {
         config.random_seed = u64::from_ne_bytes(seed);
         let interface = Interface::new(config, &mut port, now);
         let configuration = Configuration::new(plan, info.mac);
-        let mut state = State::new(interface, configuration, tally.clone());
+        let tuples = Tuples::with_capacity_and_hasher(ROOM, Keyed(key));
+        let mut state = State::new(interface, configuration, tuples, tally.clone());
         state.now = now;
         state.start_configuration();
         let host = Box::new((sleep.clone(), entropy));

@@ -1,7 +1,7 @@
 //! Everything a stack knows, without the device: shared by the handles and the driver.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
@@ -15,13 +15,14 @@ use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
 
 use crate::configuration::Configuration;
-use crate::connection::{Connection, Entry, Listening, Parting};
+use crate::connection::{Connection, Listening, Parting};
 use crate::counters::Tally;
 use crate::endpoint::{Endpoint, NEVER, Timers, Work};
 use crate::frame::Tuple;
 use crate::pool::Pool;
 use crate::port::Port;
 use crate::slots::Slots;
+use crate::tuples::Tuples;
 use crate::udp::Bound;
 
 /// What the handles and the driver share.
@@ -136,6 +137,10 @@ impl Shared {
     }
 }
 
+/// Connections there is room for without asking for more memory. It is not touched before it is
+/// used; but lists that grew in a crowd would stand in the way of giving memory back after it.
+pub(crate) const ROOM: usize = 1024;
+
 /// Everything a stack knows.
 pub(crate) struct State {
     pub interface: Interface,
@@ -143,7 +148,7 @@ pub(crate) struct State {
     /// No socket at all: for frames that belong to none.
     pub nobody: SocketSet<'static>,
     pub connections: Slots<Connection>,
-    pub tuples: BTreeMap<Tuple, Entry>,
+    pub tuples: Tuples,
     /// Those of `tuples` that have ended, and until when they count, soonest first.
     pub ended: VecDeque<(Instant, Tuple)>,
     pub listeners: Slots<Listening>,
@@ -165,21 +170,26 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub fn new(interface: Interface, configuration: Configuration, tally: Rc<Tally>) -> Self {
+    pub fn new(
+        interface: Interface,
+        configuration: Configuration,
+        tuples: Tuples,
+        tally: Rc<Tally>,
+    ) -> Self {
         Self {
             interface,
             configuration,
             nobody: SocketSet::new(Vec::new()),
-            connections: Slots::new(),
-            tuples: BTreeMap::new(),
-            ended: VecDeque::new(),
+            connections: Slots::with_capacity(ROOM),
+            tuples,
+            ended: VecDeque::with_capacity(ROOM),
             listeners: Slots::new(),
             pool: Pool::new(),
             bound: Slots::new(),
             dhcp: None,
-            queue: Vec::new(),
+            queue: Vec::with_capacity(ROOM),
             starved: Vec::new(),
-            timers: Timers::default(),
+            timers: Timers::with_capacity(ROOM),
             waiting_up: Vec::new(),
             reports: true,
             now: Instant::ZERO,
