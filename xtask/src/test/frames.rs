@@ -134,9 +134,9 @@ fn random(context: &Context) -> Result<()> {
     changed.with_context(|| format!("with the seed {seed}"))
 }
 
-/// SYNs a millisecond: more than the image's backlog ten times a second, and less than the tap
+/// SYNs a millisecond: fills a backlog of 1,024 five times a second, and is less than the tap
 /// carries, for what the tap drops nobody behind it can serve.
-const BURST: u64 = 2;
+const BURST: u64 = 5;
 
 fn flood(context: &Context) -> Result<()> {
     let tap = Tap::new()?;
