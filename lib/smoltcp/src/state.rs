@@ -189,7 +189,7 @@ impl State {
             dhcp: None,
             queue: Vec::with_capacity(ROOM),
             starved: Vec::new(),
-            timers: Timers::with_capacity(ROOM),
+            timers: Timers::with_capacity(4 * ROOM),
             waiting_up: Vec::new(),
             reports: true,
             now: Instant::ZERO,

@@ -89,33 +89,29 @@ impl State {
         let to = datagram.destination.ip();
         let unicast = self.is_own(to);
         let broadcast = self.is_broadcast(to);
-        for id in self.bound.ids() {
-            let Some(bound) = self.bound.get_mut(id) else {
-                continue;
-            };
-            if bound.local.port() != datagram.destination.port() {
-                continue;
-            }
+        let mine = |bound: &Bound| {
             let any = bound.local.ip().is_unspecified() && covers(bound.local.ip(), to);
-            let mine = (unicast && covers(bound.local.ip(), to))
-                || (broadcast && any)
-                || bound.groups.contains(&to);
-            if !mine {
-                continue;
-            }
-            match bound
-                .received
-                .enqueue(datagram.payload.len(), datagram.source)
-            {
-                Ok(space) => space.copy_from_slice(datagram.payload),
-                Err(_) => self.tally.dropped_udp_full.add(),
-            }
-            if let Some(reader) = bound.reader.take() {
-                reader.wake();
-            }
-            return true;
+            bound.local.port() == datagram.destination.port()
+                && ((unicast && covers(bound.local.ip(), to))
+                    || (broadcast && any)
+                    || bound.groups.contains(&to))
+        };
+        let found = self.bound.iter().find(|(_, bound)| mine(bound));
+        let id = found.map(|(id, _)| id);
+        let Some(bound) = id.and_then(|id| self.bound.get_mut(id)) else {
+            return false;
+        };
+        match bound
+            .received
+            .enqueue(datagram.payload.len(), datagram.source)
+        {
+            Ok(space) => space.copy_from_slice(datagram.payload),
+            Err(_) => self.tally.dropped_udp_full.add(),
         }
-        false
+        if let Some(reader) = bound.reader.take() {
+            reader.wake();
+        }
+        true
     }
 
     fn is_broadcast(&self, address: IpAddr) -> bool {
