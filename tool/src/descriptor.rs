@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use mirage_manifest::keys::KeyType;
+use mirage_keys::KeyType;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 

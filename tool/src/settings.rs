@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use mirage_manifest::keys::KeyType;
+use mirage_keys::KeyType;
 use thiserror::Error;
 
 use crate::descriptor::Time;

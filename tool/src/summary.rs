@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mirage_manifest::keys::{KeySpec, Keys};
+use mirage_keys::{KeySpec, Keys};
 use serde::{Deserialize, Serialize};
 
 use crate::descriptor::{Artifact, Attached, Time};

@@ -38,7 +38,7 @@ fn the_tools_source_holds_no_librarys_name() {
         .iter()
         .flat_map(|folder| names(&home.join(folder)))
         // The tool links it: the keys and the manifest are the same on both sides.
-        .filter(|name| name != "mirage-manifest" && name != "mirage_manifest")
+        .filter(|name| !["mirage-keys", "mirage-manifest"].contains(&&*name.replace('_', "-")))
         .collect();
     // What the libraries themselves stand on, and are known by.
     names.extend(["smoltcp", "httparse", "talc", "edge-nal", "edge_nal"].map(String::from));

@@ -1,4 +1,4 @@
-//! What is sealed in an image: its devices, and the keys of its command line.
+//! What is sealed in an image: its devices.
 //!
 //! The devices stand in an ELF note, so that a tender knows before the start what the image will
 //! use. An image lays the note down at compile time; a tender and the tool read it back with
@@ -16,20 +16,12 @@
 //! assert!(manifest.devices().eq(DEVICES.iter().copied()));
 //! ```
 //!
-//! The feature `keys` adds the module `keys`: what `NAME=VALUE` on a command line may say,
-//! judged by the tool before the start and by the image at boot, in the same words.
-//!
-//! Nothing here performs I/O; without the feature nothing here allocates.
+//! Nothing here performs I/O or allocates.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "keys")]
-extern crate alloc;
-
 mod device;
-#[cfg(feature = "keys")]
-pub mod keys;
 mod note;
 mod parse;
 

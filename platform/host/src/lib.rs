@@ -54,14 +54,14 @@ pub use udp::UdpSocket;
 
 #[doc(hidden)]
 pub mod macro_support {
-    pub use mirage_manifest::keys::{KeySpec, KeyType};
+    pub use mirage_keys::{KeySpec, KeyType};
     pub use mirage_manifest::{Device, Kind};
 }
 
 /// Defines `main`: runs the unikernel when the program is started.
 ///
 /// - `devices`: name and [`Kind`](mirage_manifest::Kind) of each, in the order of their numbers.
-/// - `keys`: name, [`KeyType`](mirage_manifest::keys::KeyType), default, whether it is required,
+/// - `keys`: name, [`KeyType`](mirage_keys::KeyType), default, whether it is required,
 ///   and what it is for.
 /// - `main`: `FnOnce(Runtime<Host>, Keys<'static>) -> impl Future<Output = Result<(), Failure>>`.
 #[macro_export]

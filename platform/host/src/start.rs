@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use log::LevelFilter;
 use mirage_device::Instant;
-use mirage_manifest::keys::{KeySpec, Keys};
+use mirage_keys::{KeySpec, Keys};
 use mirage_manifest::{Device, Kind};
 use mirage_runtime::{Failure, Runtime};
 

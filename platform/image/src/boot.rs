@@ -1,8 +1,8 @@
 use core::future::Future;
 
 use log::LevelFilter;
+use mirage_keys::{KeySpec, Keys};
 use mirage_manifest::Device;
-use mirage_manifest::keys::{KeySpec, Keys};
 use mirage_process::{Process, Start, StartError, Usage, console, exit, now};
 use mirage_runtime::{Failure, Runtime};
 

@@ -58,7 +58,7 @@ pub use boot::{Image, boot};
 
 #[doc(hidden)]
 pub mod macro_support {
-    pub use mirage_manifest::keys::{KeySpec, KeyType};
+    pub use mirage_keys::{KeySpec, KeyType};
     pub use mirage_manifest::{Device, Kind, Note, note_len};
     pub use mirage_process::Start;
 }
@@ -66,7 +66,7 @@ pub mod macro_support {
 /// Makes the crate an image: seals its devices, and runs `main` when it is started.
 ///
 /// - `devices`: name and [`Kind`](mirage_manifest::Kind) of each, in the order of their numbers.
-/// - `keys`: name, [`KeyType`](mirage_manifest::keys::KeyType), default, whether it is required,
+/// - `keys`: name, [`KeyType`](mirage_keys::KeyType), default, whether it is required,
 ///   and what it is for.
 /// - `main`: `FnOnce(Runtime<Image>, Keys<'static>) -> impl Future<Output = Result<(), Failure>>`.
 #[macro_export]

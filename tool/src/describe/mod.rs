@@ -7,7 +7,7 @@ mod text;
 use std::io::Write as _;
 
 use miette::{IntoDiagnostic as _, Report};
-use mirage_manifest::keys::LOG;
+use mirage_keys::LOG;
 use serde::Serialize;
 
 use crate::cli::{Describe, Format};

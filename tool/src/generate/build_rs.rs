@@ -1,4 +1,4 @@
-use mirage_manifest::keys::KeyType;
+use mirage_keys::KeyType;
 use proc_macro2::TokenStream;
 use quote::quote;
 

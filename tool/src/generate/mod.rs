@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mirage_manifest::keys::KeyType;
+use mirage_keys::KeyType;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 

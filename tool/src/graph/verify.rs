@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use mirage_keys::{KeyType, LOG};
 use mirage_manifest::MAX_NAME;
-use mirage_manifest::keys::{KeyType, LOG};
 
 use crate::descriptor::{Attached, Call, Device as Entry, FnPath, Key, Provider, Time};
 use crate::metadata::Package;

@@ -1,7 +1,10 @@
 //! The keys of an image's command line: `port=8080 stack.ipv4=10.0.0.2/24`.
 //!
+//! The tool judges a command line before the start and the image at boot, both with this crate
+//! and so in the same words. Nothing here performs I/O.
+//!
 //! ```
-//! use mirage_manifest::keys::{KeySpec, KeyType, Keys};
+//! use mirage_keys::{KeySpec, KeyType, Keys};
 //!
 //! const KEYS: &[KeySpec] = &[
 //!     KeySpec::new("port", KeyType::U16).or("80").doc("TCP port to serve on"),
@@ -14,6 +17,11 @@
 //! let error = Keys::parse(KEYS, ["name=printer", "prot=81"]).unwrap_err();
 //! assert_eq!(error.to_string(), "unknown key `prot`; did you mean `port`?");
 //! ```
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod error;
 mod nearest;
