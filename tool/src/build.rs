@@ -70,6 +70,7 @@ fn carry_out(plan: &Plan, verb: Verb, ui: &Ui) -> Result<cargo::Done, Report> {
             .model
             .closure(used.chain([plan.model.app, plan.graph.platform]))
             + 1,
+        shown: &plan.model.shown,
     };
     if ui.json {
         ui.tell(&Event::Building { name }, "", "");

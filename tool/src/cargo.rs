@@ -1,7 +1,7 @@
 //! Cargo, run on a generated crate: progress while it works, the compiler's own words when it
 //! fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -66,11 +66,26 @@ pub struct Order<'a> {
     pub layout: &'a Layout,
     /// How many packages there are.
     pub packages: usize,
+    /// What panic messages call these folders.
+    pub shown: &'a BTreeMap<PathBuf, String>,
 }
 
 /// Cargo as this process was given it.
 pub fn command() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A setting for Cargo that renames folders in panic messages, and nowhere else: debuggers and
+/// the compiler's own messages need the real ones.
+fn rename(shown: &BTreeMap<PathBuf, String>) -> String {
+    let renamed = shown
+        .iter()
+        .map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()));
+    let flags: toml_edit::Array = [String::from("--remap-path-scope=macro")]
+        .into_iter()
+        .chain(renamed)
+        .collect();
+    format!("target.{TARGET}.rustflags={flags}")
 }
 
 /// Runs Cargo. Waits for it.
@@ -91,6 +106,8 @@ pub fn run(order: &Order<'_>, ui: &Ui) -> Result<Done, Report> {
         .arg(order.layout.folder.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&order.layout.build)
+        .arg("--config")
+        .arg(rename(order.shown))
         .current_dir(order.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -26,6 +26,7 @@ pub fn package(name: &str, distance: Option<usize>, said: Value) -> Package {
 /// A graph whose first package is the application.
 pub fn model(packages: Vec<Package>) -> Model {
     Model {
+        shown: BTreeMap::new(),
         app: 0,
         packages,
         local: Vec::new(),

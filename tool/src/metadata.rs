@@ -23,6 +23,10 @@ pub struct Model {
     pub packages: Vec<Package>,
     /// Manifests of the local packages around the application.
     pub local: Vec<PathBuf>,
+    /// What the panic messages of a product call the folders of this machine: a package in a
+    /// folder goes by its name, one from elsewhere by its name and version. So a product does not
+    /// depend on where it was built.
+    pub shown: BTreeMap<PathBuf, String>,
     /// What each package is compiled with, by their ids.
     pub compiled: BTreeMap<String, Vec<String>>,
     /// The folder of the application's workspace.
@@ -243,6 +247,7 @@ fn read(metadata: &Metadata, manifest: &Path) -> Result<Model, Report> {
         app,
         packages,
         local,
+        shown: shown(metadata, &distances),
         compiled: compiled(metadata),
         workspace: metadata.workspace_root.clone().into(),
         target: metadata.target_directory.clone().into(),
@@ -262,6 +267,22 @@ fn read(metadata: &Metadata, manifest: &Path) -> Result<Model, Report> {
         .into());
     }
     Ok(model)
+}
+
+/// See [`Model::shown`].
+fn shown(metadata: &Metadata, used: &BTreeMap<PackageId, usize>) -> BTreeMap<PathBuf, String> {
+    metadata
+        .packages
+        .iter()
+        .filter(|package| used.contains_key(&package.id))
+        .filter_map(|package| {
+            let folder = package.manifest_path.parent()?;
+            Some(match package.source {
+                None => (folder.into(), package.name.to_string()),
+                Some(_) => (folder.parent()?.into(), String::new()),
+            })
+        })
+        .collect()
 }
 
 fn members(metadata: &Metadata) -> String {

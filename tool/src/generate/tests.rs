@@ -177,7 +177,7 @@ metal = { git = "https://example.org/metal", branch = "main", default-features =
 basic = { version = "=1.0.0", default-features = false, features = ["pack"] }
 
 [profile.release]
-opt-level = 3
+opt-level = "s"
 lto = "fat"
 codegen-units = 1
 panic = "abort"
