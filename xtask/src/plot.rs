@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::report::{Row, Sample, short};
 
-const WIDTH: f64 = 930.0;
-const LEFT: f64 = 300.0;
-const RIGHT: f64 = 700.0;
+const WIDTH: f64 = 960.0;
+const LEFT: f64 = 330.0;
+const RIGHT: f64 = 730.0;
 const TOP: f64 = 78.0;
 const STEP: f64 = 62.0;
 
@@ -106,8 +106,9 @@ fn draw(out: &mut String, y: f64, row: &Row) {
         None => return,
     };
     line(format_args!(
-        r##"<text x="{}" y="{middle}" text-anchor="end" fill="{colour}" font-weight="600">{mark}</text>"##,
-        LEFT - 12.0
+        r##"<text x="{}" y="{}" text-anchor="end" fill="{colour}" font-weight="600">{mark}</text>"##,
+        LEFT - 12.0,
+        middle + 15.0
     ));
 }
 

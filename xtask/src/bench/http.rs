@@ -70,7 +70,7 @@ pub fn burst(bench: &Bench) -> Result<Vec<Row>> {
     })?;
     drop((image, nginx));
     let row = |name: &str, unit, ours, peer, bar| Row {
-        name: format!("{CONNECTIONS} connections at once, {name}"),
+        name: format!("1,000 connections at once, {name}"),
         unit,
         ours,
         peer: Some(("nginx".into(), peer)),

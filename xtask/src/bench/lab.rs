@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{SERVER_CPU, peers, pinned};
+use super::peers;
 use crate::net::Namespace;
 use crate::process::{Process, family, until};
 
@@ -42,9 +42,9 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Starts an image on the tap, pinned as the peers are, with `keys` besides its address.
+    /// Starts an image on the tap with `keys` besides its address.
     pub fn start(&self, tender: &Path, image: &Path, keys: &[&str]) -> Result<Process> {
-        let mut command = pinned(SERVER_CPU, tender);
+        let mut command = Command::new(tender);
         on_tap(&mut command, image)
             .arg(format!("stack.ipv4={IMAGE}/24"))
             .args(keys);

@@ -4,13 +4,12 @@ mod bulk;
 mod http;
 mod lab;
 mod memory;
-mod peers;
+pub mod peers;
 mod run;
 mod size;
 mod spawn;
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -19,11 +18,6 @@ use crate::plot;
 use crate::product::Product;
 use crate::report::{self, Row};
 use lab::Lab;
-
-/// The processor that servers, ours and the peers', are pinned to.
-const SERVER_CPU: usize = 0;
-/// The processor that clients are pinned to.
-const CLIENT_CPU: usize = 1;
 
 /// What `cargo xtask bench process` takes.
 #[derive(Args)]
@@ -136,20 +130,6 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(failures.is_empty())
 }
 
-/// A command bound to one processor, where the machine has more than one.
-fn pinned(cpu: usize, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    if processors() == 1 {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", &cpu.to_string()]).arg(program);
-    command
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
-}
-
 /// The machine, and how the measurements were made on it.
 fn conditions() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
@@ -158,13 +138,11 @@ fn conditions() -> String {
     let model = model
         .and_then(|line| line.split_once(": "))
         .map_or("unknown", |(_, name)| name);
-    let placing = match processors() {
-        1 => "one processor for servers and clients alike".to_owned(),
-        n => format!("{n} processors; every server on {SERVER_CPU}, every client on {CLIENT_CPU}"),
-    };
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
     format!(
-        "{model}, Linux {}, load {}; {placing}.\n\
-         Medians of runs that alternate between ours and the peer; [the middle half of them].\n",
+        "{model}, {processors} processors, Linux {}, load {}.\n\
+         Medians of runs that alternate between ours and the peer; [the middle half of them].\n\
+         The kernel places servers and clients: pinning them costs both sides, nginx the most.\n",
         read("/proc/sys/kernel/osrelease").trim(),
         read("/proc/loadavg").split(' ').next().unwrap_or_default(),
     )

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
 
-use super::{CLIENT_CPU, SERVER_CPU, pinned};
 use crate::http;
 use crate::net::{Namespace, run};
 use crate::process::{Process, family, until};
@@ -30,7 +28,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it in `namespace`, listening on `address`, pinned to the servers' processor.
+    /// Starts it in `namespace`, listening on `address`.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root = folder.path();
@@ -51,7 +49,7 @@ impl Nginx {
                  server {{ listen {address} backlog=4096; root {shown}; }}\n}}\n"
             ),
         )?;
-        let mut command = pinned(SERVER_CPU, "nginx");
+        let mut command = Command::new("nginx");
         command.arg("-p").arg(root).arg("-c").arg(&configuration);
         command.arg("-e").arg(root.join("error.log"));
         let process = namespace
@@ -85,7 +83,7 @@ pub fn ready(server: SocketAddr) -> Result<()> {
 
 /// Requests a second over 32 kept connections, as wrk counts them.
 pub fn wrk(server: SocketAddr, seconds: u64) -> Result<f64> {
-    let mut command = pinned(CLIENT_CPU, "wrk");
+    let mut command = Command::new("wrk");
     command.args([
         "-t1",
         "-c32",
@@ -131,14 +129,12 @@ pub fn bulk_server(namespace: &Namespace, address: SocketAddr) -> Result<()> {
         let source = TcpListener::bind(address)?;
         let sink = TcpListener::bind(SocketAddr::new(address.ip(), address.port() + 1))?;
         std::thread::spawn(move || {
-            pin(SERVER_CPU);
             let zeros = vec![0; BULK_BUFFER];
             for mut stream in source.incoming().flatten() {
                 while stream.write_all(&zeros).is_ok() {}
             }
         });
         std::thread::spawn(move || {
-            pin(SERVER_CPU);
             let mut buffer = vec![0; BULK_BUFFER];
             for mut stream in sink.incoming().flatten() {
                 while stream.read(&mut buffer).is_ok_and(|n| n > 0) {}
@@ -152,7 +148,6 @@ const BULK_BUFFER: usize = 256 * 1024;
 
 /// MB/s read from a source of zeros.
 pub fn pull(source: SocketAddr, time: Duration) -> Result<f64> {
-    pin(CLIENT_CPU);
     let mut stream = TcpStream::connect_timeout(&source, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut buffer = vec![0; BULK_BUFFER];
@@ -174,7 +169,6 @@ pub fn pull(source: SocketAddr, time: Duration) -> Result<f64> {
 
 /// MB/s written to a sink, until it has taken every byte.
 pub fn push(sink: SocketAddr, time: Duration) -> Result<f64> {
-    pin(CLIENT_CPU);
     let mut stream = TcpStream::connect_timeout(&sink, Duration::from_secs(5))?;
     stream.set_write_timeout(Some(Duration::from_secs(5)))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -192,13 +186,6 @@ pub fn push(sink: SocketAddr, time: Duration) -> Result<f64> {
         bail!("the sink sent bytes");
     }
     Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
-}
-
-/// Pins the calling thread; on a machine where that is refused it runs where it likes.
-fn pin(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    let _ = sched_setaffinity(None, &set);
 }
 
 #[cfg(test)]

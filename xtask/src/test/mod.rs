@@ -7,6 +7,7 @@ mod hostile;
 mod images;
 mod limits;
 mod need;
+mod packet;
 mod publish;
 mod system;
 mod tap;

@@ -11,6 +11,7 @@ use rustix::process::{Signal, geteuid};
 use super::need::Need;
 use super::system::{PATIENCE, answers, free_port, local, start, website};
 use super::{Context, Test};
+use crate::bench::peers;
 use crate::http;
 use crate::process::{Process, alive, family, until};
 
@@ -19,6 +20,11 @@ pub const TESTS: &[Test] = &[
         name: "curl loads the website over --publish",
         needs: &[Need::Program("curl", "curl")],
         run: curl_loads_it,
+    },
+    Test {
+        name: "wrk loads the website over --publish without an error",
+        needs: &[Need::Program("wrk", "wrk")],
+        run: wrk_loads_it,
     },
     Test {
         name: "an unprivileged user builds the website, serves it, and curl loads it",
@@ -55,6 +61,13 @@ pub const TESTS: &[Test] = &[
 fn curl_loads_it(context: &Context) -> Result<()> {
     let (_process, server) = website(context)?;
     curl(server)
+}
+
+fn wrk_loads_it(context: &Context) -> Result<()> {
+    let (_process, server) = website(context)?;
+    let rate = peers::wrk(server, 2)?;
+    ensure!(rate > 0.0, "wrk counts {rate} requests a second");
+    Ok(())
 }
 
 /// The page whole, its head with the same length, and "not modified" for who has it already.
@@ -213,10 +226,8 @@ fn interrupted(context: &Context) -> Result<()> {
     ensure!(everyone.len() > 1, "the image is not a child of the tool");
     process.signal(Signal::INT)?;
     let status = process.exit(PATIENCE)?;
-    ensure!(
-        !status.success() || status.code() == Some(0),
-        "it ended with {status}"
-    );
+    // 128 and the number of SIGINT.
+    ensure!(status.code() == Some(130), "it ended with {status}");
     all_gone(&everyone)?;
     ensure!(
         TcpStream::connect(server).is_err(),
