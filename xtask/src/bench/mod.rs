@@ -23,11 +23,7 @@ use lab::Lab;
 #[derive(Args)]
 #[command(
     after_help = "Names for --only: spawn http bulk burst memory idle size run
-The memory is measured after the load of its own; a bar that is missed is shown, and is no error."
-)]
-pub struct Arguments {
-    /// Write the rows as JSON
-    #[arg(long, value_name = "FILE")]
+A bar that is missed is shown, and is no error; what cannot be measured is one.")]
     json: Option<PathBuf>,
     /// Write the plot there [default: process.svg in the target folder's bench/]
     #[arg(long, value_name = "FILE")]

@@ -84,12 +84,21 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     }
     if !chosen.is_empty() {
         println!("\nwhole systems:");
-        let context = Context {
-            product: Product::build()?,
-            scratch: tempfile::tempdir()?,
-        };
-        for test in chosen {
-            one(test, &context, arguments.require_all, &mut tally);
+        match Product::build() {
+            Ok(product) => {
+                let context = Context {
+                    product,
+                    scratch: tempfile::tempdir()?,
+                };
+                for test in chosen {
+                    one(test, &context, arguments.require_all, &mut tally);
+                }
+            }
+            Err(error) => {
+                tally.failed += chosen.len();
+                let name = "every test of a whole system".to_owned();
+                tally.failures.push((name, format!("{error:#}")));
+            }
         }
     }
 
