@@ -23,7 +23,11 @@ use lab::Lab;
 #[derive(Args)]
 #[command(
     after_help = "Names for --only: spawn http bulk burst memory idle size run
-A bar that is missed is shown, and is no error; what cannot be measured is one.")]
+A bar that is missed is shown, and is no error; what cannot be measured is one."
+)]
+pub struct Arguments {
+    /// Write the rows as JSON
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the plot there [default: process.svg in the target folder's bench/]
     #[arg(long, value_name = "FILE")]
