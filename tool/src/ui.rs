@@ -131,9 +131,9 @@ impl Progress {
 /// A number of bytes, for a person.
 pub fn size(bytes: u64) -> String {
     match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{} KB", (bytes + 500) / 1_000),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => format!("{} KiB", (bytes + 512) / 1_024),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }
 
@@ -148,9 +148,9 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_with_their_unit() {
-        assert_eq!(size(999), "999 bytes");
-        assert_eq!(size(200_600), "201 KB");
-        assert_eq!(size(3_300_000), "3.3 MB");
+        assert_eq!(size(1_023), "1023 bytes");
+        assert_eq!(size(200_600), "196 KiB");
+        assert_eq!(size(3_300_000), "3.1 MiB");
     }
 
     #[test]
