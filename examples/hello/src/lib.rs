@@ -43,7 +43,10 @@ mod tests {
     fn it_greets_whom_the_key_names() {
         let page = Page::default();
         let main = pin!(main(page.clone(), Keys { name: "Ada".into() }));
-        assert_eq!(main.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
+        assert_eq!(
+            main.poll(&mut Context::from_waker(Waker::noop())),
+            Poll::Ready(())
+        );
         assert_eq!(*page.0.borrow(), b"Hello, Ada!\n");
     }
 }
