@@ -157,7 +157,8 @@ impl Segment {
             && self.offset % PAGE == self.address % PAGE
             // The kernel zeroes what the file does not fill, and must be able to write it.
             && (self.filesz == self.memsz || self.flags & W != 0);
-        sane.then_some(end.next_multiple_of(PAGE))
+        // Only then does rounding up not overflow.
+        sane.then(|| end.next_multiple_of(PAGE))
     }
 
     fn holds(&self, address: u64) -> bool {

@@ -126,6 +126,11 @@ fn what_is_wrong_is_named() {
             |f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 1, u64::MAX]),
             ElfError::Segment(1),
         ),
+        // In the last page that there could be.
+        (
+            |f| segment(f, 1, [PT_LOAD, 6], [0, 0x30_0000, 1, u64::MAX - 0x30_0000]),
+            ElfError::Segment(1),
+        ),
         // On the page of the code, below it, empty, longer in the file than in memory.
         (
             |f| segment(f, 1, [PT_LOAD, 6], [0x800, 0x20_1800, 1, 1]),
