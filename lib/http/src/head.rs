@@ -118,6 +118,8 @@ impl<'a> Request<'a> {
 
     /// Reads a complete head, as [`Scan::find_end`] found it.
     pub(crate) fn parse(head: &'a [u8], limits: &Limits) -> Result<Self, Refusal> {
+        // An empty line before it is none of its own (RFC 9112 §2.2).
+        let head = head.strip_prefix(b"\r\n").unwrap_or(head);
         let line = memchr(b'\r', head).unwrap_or(head.len());
         if line > limits.request_line {
             let reason = "the request line is too long";
@@ -298,5 +300,24 @@ impl<'a> Facts<'a> {
             }),
             (None, length) => Ok(Length::Known(length.unwrap_or(0))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_line_before_a_request_does_not_make_its_first_line_a_field_or_longer() {
+        let head = b"\r\nGET http://a:80/x HTTP/1.1\r\nHost: a\r\n\r\n";
+        let limits = Limits::default();
+        let request = Request::parse(head, &limits).unwrap();
+        assert!(request.fields().iter().eq([("Host", &b"a"[..])]));
+        let long = alloc::format!(
+            "\r\nGET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "x".repeat(limits.request_line)
+        );
+        let refusal = Request::parse(long.as_bytes(), &limits).unwrap_err();
+        assert_eq!(refusal.status, Status::URI_TOO_LONG);
     }
 }
