@@ -85,8 +85,8 @@ impl Policy {
     ///
     /// The host's own services trust whoever can reach the loopback interface, so without
     /// `host` no address that leads back to the host is allowed: neither loopback nor any
-    /// address of the host's interfaces. Link-local addresses are never allowed: clouds hand out
-    /// credentials there.
+    /// address of the host's interfaces. Link-local addresses are never allowed, nor others at
+    /// which clouds hand out credentials.
     pub(crate) fn route(self, far: SocketAddr) -> Route {
         let address = far.ip();
         if is_gateway(address) {
@@ -102,7 +102,7 @@ impl Policy {
                 _ => Route::Forbidden,
             };
         }
-        if !self.outgoing || far.port() == 0 || !is_global(address) {
+        if !self.outgoing || far.port() == 0 || !is_global(address) || is_metadata(address) {
             return Route::Forbidden;
         }
         if !self.host && is_own(address) {
@@ -131,6 +131,19 @@ fn is_global(address: IpAddr) -> bool {
                 || v6.is_multicast()
                 || network_v6(v6) == network_v6(PREFIX))
         }
+    }
+}
+
+/// Where a cloud tells a machine its credentials, besides the link-local 169.254.0.0/16: Amazon
+/// (`fd00:ec2::254`, and `fd00:ec2::23` for EKS), Google (`fd20:ce::254`), Alibaba
+/// (`100.100.100.200`), as their documentation of instance metadata says.
+fn is_metadata(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4 == Ipv4Addr::new(100, 100, 100, 200),
+        IpAddr::V6(v6) => matches!(
+            v6.segments(),
+            [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254]
+        ),
     }
 }
 
@@ -177,6 +190,10 @@ mod tests {
             "[fe80::2]:80",
             "169.254.169.254:80",
             "[fe80::1]:80",
+            "[fd00:ec2::254]:80",
+            "[fd00:ec2::23]:80",
+            "[fd20:ce::254]:80",
+            "100.100.100.200:80",
             "255.255.255.255:80",
             "224.0.0.1:80",
             "[ff02::1]:80",

@@ -71,6 +71,8 @@ pub(crate) struct Flow {
     pub(crate) established: bool,
     /// In the queue of flows with something to do.
     pub(crate) queued: bool,
+    /// In the list of flows that wait for the guest to read.
+    pub(crate) stalled: bool,
     /// The earliest entry among the timers.
     pub(crate) scheduled: Option<Instant>,
     pub(crate) readable: bool,
@@ -109,6 +111,7 @@ impl Flow {
             retry: Retry::default(),
             established: false,
             queued: false,
+            stalled: false,
             scheduled: None,
             readable: true,
             writable: true,

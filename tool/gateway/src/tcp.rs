@@ -317,6 +317,9 @@ impl Tcp {
     /// The guest reads again.
     pub(crate) fn unblocked(&mut self) {
         for id in std::mem::take(&mut self.stalled) {
+            if let Some(flow) = self.flows.get_mut(id) {
+                flow.stalled = false;
+            }
             self.enqueue(id);
         }
     }
@@ -361,12 +364,14 @@ impl Tcp {
             State::TimeWait if !blocked => return self.end(core, id, Ended::Closed),
             _ => {}
         }
+        // Once: a guest that sends and does not read has many turns.
+        if blocked && !std::mem::replace(&mut flow.stalled, true) {
+            self.stalled.push(id);
+        }
         if moved == Moved::More {
             self.enqueue(id);
         }
-        if blocked {
-            self.stalled.push(id);
-        } else {
+        if !blocked {
             self.schedule(core.now, id);
         }
     }
@@ -440,5 +445,47 @@ impl Tcp {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Policy;
+    use crate::link::Link;
+    use crate::neighbour;
+    use crate::poller::Poller;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    #[test]
+    fn a_flow_of_a_guest_that_only_sends_waits_for_it_once() {
+        let pair = |kind| socketpair(AddressFamily::UNIX, kind, SocketFlags::NONBLOCK, None);
+        let (ours, _guest) = pair(SocketType::SEQPACKET).unwrap();
+        let (host, _client) = pair(SocketType::STREAM).unwrap();
+        let mut core = Core {
+            link: Link::new(ours).unwrap(),
+            poller: Poller::new().unwrap(),
+            now: Instant::ZERO,
+            policy: Policy {
+                outgoing: false,
+                host: false,
+            },
+            resolvers: Vec::new(),
+            first_frame: None,
+            guest_v4: None,
+            guest_v6: None,
+            answered: vec![false],
+        };
+        while !core.link.is_blocked() {
+            neighbour::probe_v4(&mut core.link);
+        }
+        let mut tcp = Tcp::new(&mut core, 7);
+        tcp.open(&mut core, host, 0, "10.0.2.15:80".parse().unwrap());
+        let id = tcp.flows.iter().next().unwrap().0;
+        for _ in 0..100 {
+            tcp.enqueue(id);
+            tcp.work(&mut core);
+        }
+        assert_eq!(tcp.stalled.len(), 1);
     }
 }
