@@ -3,7 +3,7 @@
 //! A generated crate is one call of [`image!`], with `#![no_std]` and `#![no_main]` before it,
 //! and this crate's feature `sealed`:
 //!
-//! ```ignore
+//! ```text
 //! #![no_std]
 //! #![no_main]
 //!

@@ -247,14 +247,19 @@ fn wrong_world(context: &Context) -> Result<()> {
 /// A library's release must never need a release of the tool.
 fn no_names(context: &Context) -> Result<()> {
     let mut libraries = vec!["smoltcp".to_owned()];
+    let own = std::fs::read_to_string(context.product.root.join("tool/Cargo.toml"))?;
     for entry in std::fs::read_dir(context.product.root.join("lib"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        libraries.push(format!("mirage-{name}"));
-        libraries.push(format!("mirage_{name}"));
+        let folder = entry?;
+        let name = format!("mirage-{}", folder.file_name().display());
+        let description = std::fs::read_to_string(folder.path().join("Cargo.toml"))?;
+        let provider = description.contains("[package.metadata.mirage.provides.");
+        // The tool may name what it is made of, and the kit, which it writes into new projects.
+        let linked = own.lines().any(|line| line.starts_with(&name)) || name == "mirage-kit";
+        if provider || !linked {
+            libraries.push(name.replace('-', "_"));
+            libraries.push(name);
+        }
     }
-    // What the tool itself links is no device library: the manifest's format, and the kit's name,
-    // which `mirage new` writes into a new project.
-    libraries.retain(|name| !["manifest", "kit"].iter().any(|part| name.ends_with(part)));
     let mut folders = vec![context.product.root.join("tool/src")];
     let mut read = 0;
     while let Some(folder) = folders.pop() {

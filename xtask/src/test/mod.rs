@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     }
     let mut tally = Tally::default();
     if workspace::NAME.contains(filter) {
-        workspace::run(&mut tally)?;
+        workspace::run(arguments.require_all, &mut tally)?;
     }
     if !chosen.is_empty() {
         println!("\nwhole systems:");

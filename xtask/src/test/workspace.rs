@@ -10,8 +10,8 @@ use super::Tally;
 /// What a filter is compared with.
 pub const NAME: &str = "the tests of the workspace";
 
-/// Runs `cargo test --workspace` and adds its counts.
-pub fn run(tally: &mut Tally) -> Result<()> {
+/// Runs `cargo test --workspace` and adds its counts; an ignored test is skipped.
+pub fn run(require_all: bool, tally: &mut Tally) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
@@ -27,7 +27,13 @@ pub fn run(tally: &mut Tally) -> Result<()> {
         if let Some([passed, failed, ignored]) = counts(&line) {
             tally.passed += passed;
             tally.failed += failed;
-            tally.skipped += ignored;
+            if require_all && ignored > 0 {
+                tally.failed += ignored;
+                let reason = format!("{ignored} of one program ignored, see above");
+                tally.failures.push((NAME.into(), reason));
+            } else {
+                tally.skipped += ignored;
+            }
             counted = true;
             if failed > 0 {
                 tally
