@@ -29,6 +29,7 @@ mod ui;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use miette::Report;
 
 use cli::{Cli, Command};
 use ui::Ui;
@@ -56,8 +57,16 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|report| {
         let ui = Ui::new(false);
         report::print(&report, ui.terminal, ui.color);
-        ExitCode::FAILURE
+        status(&report)
     })
+}
+
+/// 2 for a mistake in what was typed, as for one that clap finds; 1 for all else.
+fn status(report: &Report) -> ExitCode {
+    let typed = report.is::<summary::KeyFault>()
+        || (report.downcast_ref()).is_some_and(settings::Error::is_usage)
+        || (report.downcast_ref()).is_some_and(launch::Unfit::is_usage);
+    ExitCode::from(if typed { 2 } else { 1 })
 }
 
 /// Lets `--color` decide for everything that is written; `auto` heeds `NO_COLOR`.

@@ -79,6 +79,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The command line is wrong by itself or for this application, whatever the machine has.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::NoPath { .. })
+    }
+}
+
 /// Which steps the build takes, with every value checked. Looks whether paths exist.
 pub fn steps(model: &Model, graph: &Graph, given: &[String]) -> Result<Vec<Step>, Error> {
     let own = &model.app().descriptor.keys;

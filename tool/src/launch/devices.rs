@@ -28,7 +28,7 @@ pub enum Resource {
 
 /// Why the options do not fit the devices.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
-pub enum Error {
+pub enum Unfit {
     /// A block device has no file.
     #[error("{app} has the block device `{device}`, and no file is given for it")]
     #[diagnostic(help("add --block {device}=FILE; a new file: truncate -s 16M FILE"))]
@@ -77,6 +77,17 @@ pub enum Error {
     #[error("--block {device}: there is no file {file}")]
     #[diagnostic(help("make it: truncate -s 16M {file}"))]
     NoSuchFile { device: String, file: String },
+    /// A program has no network devices.
+    #[error("--tap: a program on the host uses the host's own network")]
+    #[diagnostic(help("leave --tap out, or run it as a process: --on process"))]
+    TapOnHost,
+}
+
+impl Unfit {
+    /// The command line is wrong for this application, whatever the machine has.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::NoSuchFile { .. })
+    }
 }
 
 /// Matches the options with the devices, each one given and none more.
@@ -86,7 +97,7 @@ pub fn connect(
     taps: &[Attach],
     publish: &[Publish],
     blocks: &[BlockFile],
-) -> Result<Vec<(String, Resource)>, Error> {
+) -> Result<Vec<(String, Resource)>, Unfit> {
     let mut taps = match_taps(app, devices, taps)?;
     let mut files = match_files(app, devices, blocks)?;
     let mut publish = match_publish(app, devices, &taps, publish)?;
@@ -98,7 +109,7 @@ pub fn connect(
                     Some(tap) => Resource::Tap(tap),
                     None => Resource::Gateway(std::mem::take(&mut publish)),
                 },
-                Attached::Block => files.remove(name).ok_or_else(|| Error::NoFile {
+                Attached::Block => files.remove(name).ok_or_else(|| Unfit::NoFile {
                     app: app.into(),
                     device: name.clone(),
                 })?,
@@ -126,16 +137,16 @@ fn no_device(
     kind: Attached,
     known: &[&str],
     device: &str,
-) -> Error {
+) -> Unfit {
     let (app, kind) = (app.to_string(), word(kind));
     if known.is_empty() {
-        return Error::NoneAtAll { option, app, kind };
+        return Unfit::NoneAtAll { option, app, kind };
     }
     let hint = match crate::graph::nearest(device, known.iter().copied()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("it has {}", crate::graph::list(known.iter().copied())),
     };
-    Error::NoDevice {
+    Unfit::NoDevice {
         option,
         app,
         kind,
@@ -148,7 +159,7 @@ fn match_taps(
     app: &str,
     devices: &[(String, Attached)],
     taps: &[Attach],
-) -> Result<BTreeMap<String, String>, Error> {
+) -> Result<BTreeMap<String, String>, Unfit> {
     const OPTION: &str = "--tap";
     let nets = names(devices, Attached::Net);
     let mut found = BTreeMap::new();
@@ -159,7 +170,7 @@ fn match_taps(
             (None, []) => return Err(no_device(OPTION, app, Attached::Net, &nets, tap)),
             (Some(device), _) => return Err(no_device(OPTION, app, Attached::Net, &nets, device)),
             (None, _) => {
-                return Err(Error::Which {
+                return Err(Unfit::Which {
                     option: OPTION,
                     app: app.into(),
                     devices: crate::graph::list(nets),
@@ -168,7 +179,7 @@ fn match_taps(
             }
         };
         if found.insert(device.to_string(), tap.clone()).is_some() {
-            return Err(Error::Twice {
+            return Err(Unfit::Twice {
                 option: OPTION,
                 device: device.into(),
             });
@@ -181,7 +192,7 @@ fn match_files(
     app: &str,
     devices: &[(String, Attached)],
     blocks: &[BlockFile],
-) -> Result<BTreeMap<String, Resource>, Error> {
+) -> Result<BTreeMap<String, Resource>, Unfit> {
     const OPTION: &str = "--block";
     let known = names(devices, Attached::Block);
     let mut found = BTreeMap::new();
@@ -191,7 +202,7 @@ fn match_files(
             return Err(no_device(OPTION, app, Attached::Block, &known, device));
         }
         if !block.file.exists() {
-            return Err(Error::NoSuchFile {
+            return Err(Unfit::NoSuchFile {
                 device: device.clone(),
                 file: block.file.display().to_string(),
             });
@@ -201,7 +212,7 @@ fn match_files(
             read_only: block.read_only,
         };
         if found.insert(device.clone(), resource).is_some() {
-            return Err(Error::Twice {
+            return Err(Unfit::Twice {
                 option: OPTION,
                 device: device.clone(),
             });
@@ -216,7 +227,7 @@ fn match_publish(
     devices: &[(String, Attached)],
     taps: &BTreeMap<String, String>,
     publish: &[Publish],
-) -> Result<Vec<Publish>, Error> {
+) -> Result<Vec<Publish>, Unfit> {
     const OPTION: &str = "--publish";
     if publish.is_empty() {
         return Ok(Vec::new());
@@ -229,11 +240,11 @@ fn match_publish(
         .collect();
     match (&nets[..], &free[..]) {
         ([], _) => Err(no_device(OPTION, app, Attached::Net, &nets, "")),
-        ([first, ..], []) => Err(Error::PublishOnTap {
+        ([first, ..], []) => Err(Unfit::PublishOnTap {
             device: first.to_string(),
         }),
         (_, [_]) => Ok(publish.to_vec()),
-        _ => Err(Error::Which {
+        _ => Err(Unfit::Which {
             option: OPTION,
             app: app.into(),
             devices: crate::graph::list(free),

@@ -4,28 +4,19 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use miette::{Diagnostic, Report};
+use miette::Report;
 use mirage_gateway::{Config, Gateway, Publish};
-use thiserror::Error;
 
-use super::devices::{self, Resource};
+use super::devices::{self, Resource, Unfit};
 use super::process::{self, PublishError};
 use super::session::Session;
 use crate::cli::Run;
 use crate::summary::Summary;
 use crate::ui::Ui;
 
-/// Why the options do not suit a program.
-#[derive(Debug, Error, Diagnostic)]
-enum Error {
-    #[error("--tap: a program on the host uses the host's own network")]
-    #[diagnostic(help("leave --tap out, or run it as a process: --on process"))]
-    Tap,
-}
-
 pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i32, Report> {
     if !run.tap.is_empty() {
-        return Err(Error::Tap.into());
+        return Err(Unfit::TapOnHost.into());
     }
     let resources = devices::connect(&summary.name, &summary.devices, &[], &[], &run.block)?;
     let mut command = Command::new(&summary.product);

@@ -18,6 +18,7 @@ use crate::summary::Summary;
 use crate::ui::Ui;
 
 pub use arguments::{Attach, BlockFile};
+pub use devices::Unfit;
 
 /// Runs a product; yields the exit status that it ended with.
 ///

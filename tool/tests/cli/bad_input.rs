@@ -94,10 +94,10 @@ fn a_wrong_build_time_key_is_told_before_anything_is_built() {
     let world = World::new();
     let build = |set: &str| world.mirage(&["build", "app", "--on", "host", "--set", set]);
     build("greetin=x").failed(
-        1,
+        2,
         &["--set: unknown key `greetin`", "did you mean `greeting`?"],
     );
-    build("greeting").failed(1, &["`greeting` is not of the form KEY=VALUE"]);
+    build("greeting").failed(2, &["`greeting` is not of the form KEY=VALUE"]);
     build("greeting=none").failed(
         1,
         &[
@@ -105,8 +105,8 @@ fn a_wrong_build_time_key_is_told_before_anything_is_built() {
             "current folder",
         ],
     );
-    build("greeting=").failed(1, &["`greeting.from`: `` is not a path"]);
-    build("name=x").failed(1, &["`name` is read when the unikernel boots", "-- name=x"]);
+    build("greeting=").failed(2, &["`greeting.from`: `` is not a path"]);
+    build("name=x").failed(2, &["`name` is read when the unikernel boots", "-- name=x"]);
     world
         .mirage(&[
             "build",
@@ -118,10 +118,10 @@ fn a_wrong_build_time_key_is_told_before_anything_is_built() {
             "--set",
             "greeting.from=app",
         ])
-        .failed(1, &["`greeting.from` is given twice"]);
+        .failed(2, &["`greeting.from` is given twice"]);
     world.edit("app/Cargo.toml", "greeting = { from = \"greetings\" }", "");
     world.mirage(&["build", "app", "--on", "host"]).failed(
-        1,
+        2,
         &[
             "the key `greeting.from` needs a value",
             "--set greeting.from=",

@@ -111,11 +111,11 @@ fn what_is_wrong_with_the_host_is_told_before_the_start() {
         ],
     );
     said(&["--tap", "lo"]).failed(1, &["the network interface `lo` is not a tap"]);
-    said(&["--tap", "nett=tap0"]).failed(1, &["no network device `nett`", "did you mean `net`?"]);
-    said(&["--publish", "1:7", "--tap", "tap0"]).failed(1, &["connected to a tap", "--tap"]);
+    said(&["--tap", "nett=tap0"]).failed(2, &["no network device `nett`", "did you mean `net`?"]);
+    said(&["--publish", "1:7", "--tap", "tap0"]).failed(2, &["connected to a tap", "--tap"]);
     said(&["--publish", "192.0.2.1:0:7"]).failed(1, &["192.0.2.1 is not an address of this host"]);
-    said(&["--", "port=http"]).failed(1, &["key `port`: `http` is not a number"]);
-    said(&["--block", "disk=/dev/null"]).failed(1, &["echo has no block device"]);
+    said(&["--", "port=http"]).failed(2, &["key `port`: `http` is not a number"]);
+    said(&["--block", "disk=/dev/null"]).failed(2, &["echo has no block device"]);
 }
 
 #[test]

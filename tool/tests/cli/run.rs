@@ -25,13 +25,13 @@ fn the_unikernels_exit_status_becomes_the_tools() {
 #[test]
 fn wrong_options_and_keys_are_told_before_the_start() {
     let world = World::new();
-    run(&world, &["--", "nam=x"]).failed(1, &["unknown key `nam`; did you mean `name`?"]);
-    run(&world, &["--", "status=x"]).failed(1, &["key `status`: `x` is not a number"]);
+    run(&world, &["--", "nam=x"]).failed(2, &["unknown key `nam`; did you mean `name`?"]);
+    run(&world, &["--", "status=x"]).failed(2, &["key `status`: `x` is not a number"]);
     run(&world, &["--", "greeting.from=x"])
-        .failed(1, &["read when the unikernel is built", "--set"]);
-    run(&world, &["--log", "loud"]).failed(1, &["`loud` is not a level"]);
-    run(&world, &["--tap", "tap0"]).failed(1, &["--tap", "--on process"]);
-    run(&world, &["--block", "disk=/dev/null"]).failed(1, &["app has no block device"]);
+        .failed(2, &["read when the unikernel is built", "--set"]);
+    run(&world, &["--log", "loud"]).failed(2, &["`loud` is not a level"]);
+    run(&world, &["--tap", "tap0"]).failed(2, &["--tap", "--on process"]);
+    run(&world, &["--block", "disk=/dev/null"]).failed(2, &["app has no block device"]);
 
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
@@ -49,7 +49,7 @@ fn wrong_options_and_keys_are_told_before_the_start() {
         "    console: impl",
         "    _disk: &str,\n    console: impl",
     );
-    run(&world, &[]).failed(1, &["block device `disk`", "--block disk=FILE"]);
+    run(&world, &[]).failed(2, &["block device `disk`", "--block disk=FILE"]);
     run(&world, &["--block", "disk=none.img"])
         .failed(1, &["there is no file none.img", "truncate"]);
     run(&world, &["--block", "disk=/dev/null"]).succeeded();
