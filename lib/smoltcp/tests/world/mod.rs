@@ -1,5 +1,5 @@
 //! A world to test a stack in: one thread, a clock that jumps, and wires.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses a part")]
 
 pub mod peer;
 pub mod wire;

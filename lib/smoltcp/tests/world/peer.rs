@@ -92,7 +92,6 @@ pub fn tcp(from: u16, to: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) ->
 }
 
 /// A segment from host `from` to host `to` over IPv4.
-#[allow(clippy::too_many_arguments)]
 pub fn segment(from: u8, to: u8, ports: (u16, u16), seq: u32, ack: u32, flags: u8) -> Vec<u8> {
     let tcp = tcp(ports.0, ports.1, seq, ack, flags, b"");
     let mut frame = ethernet(from, to, 0x0800);
