@@ -53,6 +53,8 @@ pub(crate) struct Inner<P> {
     tasks: RefCell<Tasks>,
     queue: Arc<Queue>,
     running: Cell<bool>,
+    /// Empty but while wakers are used: its memory serves the next time.
+    woken: Cell<Vec<Waker>>,
 }
 
 #[derive(Default)]
@@ -106,6 +108,7 @@ impl<P: Platform> Runtime<P> {
             tasks: RefCell::default(),
             queue: Arc::default(),
             running: Cell::new(false),
+            woken: Cell::default(),
         }))
     }
 
@@ -162,11 +165,16 @@ impl<P: Platform> Runtime<P> {
 
     fn devices_and_timers(&self, deadline: Option<Instant>) {
         let ready = self.0.platform.wait(deadline);
-        self.0.readiness.borrow_mut().report(ready, Waker::wake);
+        // Woken once both are let go of: a waker is anybody's code, and may come back to them.
+        let mut woken = self.0.woken.take();
+        let mut note = |waker| woken.push(waker);
+        self.0.readiness.borrow_mut().report(ready, &mut note);
         if deadline.is_some() {
             let now = self.0.platform.now();
-            self.0.timers.borrow_mut().advance(now, Waker::wake);
+            self.0.timers.borrow_mut().advance(now, &mut note);
         }
+        woken.drain(..).for_each(Waker::wake);
+        self.0.woken.set(woken);
     }
 
     /// Names the device that could not be made, when it could not.
@@ -247,6 +255,8 @@ impl<P> Inner<P> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use crate::testing::Simple;
     use crate::{Spawner, Timer};
@@ -383,6 +393,36 @@ mod tests {
                 timer.timeout(Duration::from_secs(5), async { 7 }).await,
                 Some(7)
             );
+        });
+    }
+
+    #[test]
+    fn a_waker_may_drop_another_wait() {
+        type Held = RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>;
+        std::thread_local!(static HELD: Held = const { RefCell::new(None) });
+        struct Dropping;
+        impl Wake for Dropping {
+            fn wake(self: Arc<Self>) {
+                drop(HELD.take());
+            }
+        }
+        let runtime = Runtime::new(Simple::default());
+        let timer = Timer::new(runtime.clone());
+        let mut held = Box::pin(timer.sleep(Duration::from_secs(9)));
+        let mut first = pin!(timer.sleep(Duration::from_secs(1)));
+        let waker = Waker::from(Arc::new(Dropping));
+        runtime.block_on(async {
+            let noop = &mut Context::from_waker(Waker::noop());
+            assert!(held.as_mut().poll(noop).is_pending());
+            HELD.set(Some(held));
+            assert!(
+                first
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            timer.sleep(Duration::from_secs(2)).await;
+            assert!(HELD.take().is_none());
         });
     }
 

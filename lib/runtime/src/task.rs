@@ -47,7 +47,9 @@ impl<P: Platform> Spawn for Spawner<P> {
             let mut shared = place.borrow_mut();
             shared.output = Some(output);
             shared.done = true;
-            if let Some(waker) = shared.waiting.take() {
+            let waiting = shared.waiting.take();
+            drop(shared);
+            if let Some(waker) = waiting {
                 waker.wake();
             }
         }));
