@@ -1,7 +1,7 @@
 //! Everything a stack knows, without the device: shared by the handles and the driver.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
@@ -157,8 +157,9 @@ pub(crate) struct State {
     pub dhcp: Option<Endpoint>,
     /// What has to be looked at for something to send.
     pub queue: Vec<Work>,
-    /// What waits for a neighbour's hardware address.
-    pub starved: Vec<Work>,
+    /// What waits for a neighbour's hardware address: each once, however often it has tried, and
+    /// no longer than it lives.
+    pub starved: BTreeSet<Work>,
     pub timers: Timers,
     /// Tasks that wait for an address.
     pub waiting_up: Vec<Waker>,
@@ -188,7 +189,7 @@ impl State {
             bound: Slots::new(),
             dhcp: None,
             queue: Vec::with_capacity(ROOM),
-            starved: Vec::new(),
+            starved: BTreeSet::new(),
             timers: Timers::with_capacity(4 * ROOM),
             waiting_up: Vec::new(),
             reports: true,
@@ -274,7 +275,7 @@ impl State {
             return;
         }
         if endpoint.starved {
-            self.starved.push(work);
+            self.starved.insert(work);
         }
         self.timers.schedule(work, endpoint);
     }

@@ -104,6 +104,16 @@ impl State {
         let now = self.now;
         let listening = self.listeners.get_mut(listener)?;
         listening.pending += 1;
+        // Those that were reset meanwhile must not gather either.
+        if listening.half_open.len() >= 2 * listening.backlog {
+            let half_open = Owner::HalfOpen(listener);
+            let is_live = |id| {
+                self.connections
+                    .get(id)
+                    .is_some_and(|c| c.owner == half_open)
+            };
+            listening.half_open.retain(|&(_, id)| is_live(id));
+        }
         listening.half_open.push_back((now, id));
         Some(id)
     }
@@ -261,7 +271,7 @@ impl State {
             }
             endpoint.due = endpoint.due.min(connection.give_up);
             if endpoint.starved {
-                self.starved.push(Work::Tcp(id));
+                self.starved.insert(Work::Tcp(id));
             }
             self.timers.schedule(Work::Tcp(id), endpoint);
         }
@@ -300,6 +310,11 @@ impl State {
         let Some(listening) = self.listeners.get_mut(listener) else {
             return;
         };
+        if listening.ready.len() >= 2 * listening.backlog {
+            let ready = Owner::Ready(listener);
+            let is_live = |id| self.connections.get(id).is_some_and(|c| c.owner == ready);
+            listening.ready.retain(|&id| is_live(id));
+        }
         listening.ready.push_back(id);
         listening.wake();
         // Those that have moved on must not gather.
@@ -437,6 +452,7 @@ impl State {
         let Some(connection) = self.connections.remove(id) else {
             return;
         };
+        self.starved.remove(&Work::Tcp(id));
         if let Owner::HalfOpen(listener) | Owner::Ready(listener) = connection.owner
             && let Some(listening) = self.listeners.get_mut(listener)
         {
