@@ -72,8 +72,9 @@ fn carry_out(plan: &Plan, verb: Verb, ui: &Ui) -> Result<cargo::Done, Report> {
             + 1,
         shown: &plan.model.shown,
     };
-    if ui.json {
-        ui.tell(&Event::Building { name }, "", "");
+    // On a terminal the progress bar says so.
+    if ui.json || !ui.terminal {
+        ui.tell(&Event::Building { name }, "Building", name);
     }
     cargo::run(&order, ui)
 }
