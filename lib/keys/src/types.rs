@@ -114,7 +114,7 @@ impl FromStr for KeyType {
 /// A number and a unit, `500ms`: ns, us, ms, s, m (minutes) or h.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
+    let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;
     Some(match unit {
         "ns" => Duration::from_nanos(number),

@@ -17,7 +17,7 @@ pub(crate) const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 const BURST: usize = 16;
 
 /// Something that may have to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Work {
     Tcp(Id),
     Udp(Id),

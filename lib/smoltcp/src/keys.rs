@@ -61,7 +61,7 @@ impl fmt::Display for Error {
                 value,
                 expected,
             } => {
-                write!(f, "key {key}: {value:?} is not valid; give {expected}")
+                write!(f, "key {key}: `{value}` is not valid; give {expected}")
             }
             Self::HardwareAddress([a, b, c, d, e, g]) => write!(
                 f,

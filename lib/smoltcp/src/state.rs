@@ -1,7 +1,7 @@
 //! Everything a stack knows, without the device: shared by the handles and the driver.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
@@ -10,6 +10,7 @@ use core::pin::Pin;
 use core::task::Waker;
 use core::time::Duration;
 
+use hashbrown::HashSet;
 use mirage_device::{Clock, Entropy, FlowError, Net, Sleep, StackError};
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
@@ -22,7 +23,7 @@ use crate::frame::Tuple;
 use crate::pool::Pool;
 use crate::port::Port;
 use crate::slots::Slots;
-use crate::tuples::Tuples;
+use crate::tuples::{Keyed, Tuples};
 use crate::udp::Bound;
 
 /// What the handles and the driver share.
@@ -159,7 +160,7 @@ pub(crate) struct State {
     pub queue: Vec<Work>,
     /// What waits for a neighbour's hardware address: each once, however often it has tried, and
     /// no longer than it lives.
-    pub starved: BTreeSet<Work>,
+    pub starved: HashSet<Work, Keyed>,
     pub timers: Timers,
     /// Tasks that wait for an address.
     pub waiting_up: Vec<Waker>,
@@ -182,6 +183,7 @@ impl State {
             configuration,
             nobody: SocketSet::new(Vec::new()),
             connections: Slots::with_capacity(ROOM),
+            starved: HashSet::with_hasher(tuples.hasher().clone()),
             tuples,
             ended: VecDeque::with_capacity(ROOM),
             listeners: Slots::new(),
@@ -189,7 +191,6 @@ impl State {
             bound: Slots::new(),
             dhcp: None,
             queue: Vec::with_capacity(ROOM),
-            starved: BTreeSet::new(),
             timers: Timers::with_capacity(4 * ROOM),
             waiting_up: Vec::new(),
             reports: true,
@@ -219,7 +220,8 @@ impl State {
 
     /// Has those looked at that waited for a neighbour's address: one may be known now.
     pub fn feed(&mut self) {
-        for work in core::mem::take(&mut self.starved) {
+        let nobody = HashSet::with_hasher(self.starved.hasher().clone());
+        for work in core::mem::replace(&mut self.starved, nobody) {
             self.enqueue(work);
         }
     }
