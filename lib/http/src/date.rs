@@ -75,8 +75,9 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 /// 1970. `now` places a two-digit year: never more than 50 years ahead.
 pub(crate) fn parse(text: &[u8], now: Option<Duration>) -> Option<Duration> {
     let text = core::str::from_utf8(text).ok()?;
-    let (year, month, day, time) = match text.split_once(", ") {
+    let (year, month, day, time) = match text.split_once(',') {
         Some((_, rest)) => {
+            let rest = rest.strip_prefix(' ')?;
             let (date, time) = rest.strip_suffix(" GMT")?.rsplit_once(' ')?;
             let short = date.contains('-');
             let mut parts = date.split(if short { '-' } else { ' ' });

@@ -23,7 +23,8 @@ pub(crate) fn parse<'a>(method: &str, target: &'a str) -> Option<Target<'a>> {
             authority: None,
         });
     }
-    let (scheme, rest) = target.split_once("://")?;
+    let (scheme, rest) = target.split_once(':')?;
+    let rest = rest.strip_prefix("//")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
     }

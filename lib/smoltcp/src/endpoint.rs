@@ -1,6 +1,7 @@
 //! A socket with its timer: what the driver turns over.
 
 use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use mirage_device::Net;
@@ -17,11 +18,32 @@ pub(crate) const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 const BURST: usize = 16;
 
 /// Something that may have to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
     Tcp(Id),
     Udp(Id),
     Dhcp,
+}
+
+/// What waits for a neighbour's hardware address, each once. Backlogs bound how many there are: a
+/// list is searched sooner than a table.
+#[derive(Default)]
+pub(crate) struct Starved(Vec<Work>);
+
+impl Starved {
+    pub fn add(&mut self, work: Work) {
+        if !self.0.contains(&work) {
+            self.0.push(work);
+        }
+    }
+
+    pub fn remove(&mut self, work: Work) {
+        self.0.retain(|waiting| *waiting != work);
+    }
+
+    pub fn take(&mut self) -> Vec<Work> {
+        core::mem::take(&mut self.0)
+    }
 }
 
 /// One smoltcp socket, alone in its set, and when it wants to be looked at.

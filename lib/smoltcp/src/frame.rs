@@ -2,6 +2,7 @@
 //!
 //! Every length is checked here before smoltcp sees the frame, so each drop has a cause.
 
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::checksum;
@@ -26,12 +27,25 @@ pub(crate) const RST: u8 = 4;
 pub(crate) const ACK: u8 = 16;
 
 /// What a connection is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tuple {
     pub remote_port: u16,
     pub local_port: u16,
     pub remote: IpAddr,
     pub local: IpAddr,
+}
+
+impl Hash for Tuple {
+    /// The addresses as numbers: both families in the form in which IPv6 writes IPv4.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let number = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        state.write_u32(u32::from(self.remote_port) << 16 | u32::from(self.local_port));
+        state.write_u128(number(self.remote));
+        state.write_u128(number(self.local));
+    }
 }
 
 /// A TCP segment's header, as far as it matters here.

@@ -1,7 +1,7 @@
 use alloc::vec::Vec;
 
 /// The name of a slot's content. Outlives it harmlessly: it never names what comes after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Id {
     index: u32,
     generation: u32,

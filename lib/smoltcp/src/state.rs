@@ -10,7 +10,6 @@ use core::pin::Pin;
 use core::task::Waker;
 use core::time::Duration;
 
-use hashbrown::HashSet;
 use mirage_device::{Clock, Entropy, FlowError, Net, Sleep, StackError};
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
@@ -18,12 +17,12 @@ use smoltcp::time::Instant;
 use crate::configuration::Configuration;
 use crate::connection::{Connection, Listening, Parting};
 use crate::counters::Tally;
-use crate::endpoint::{Endpoint, NEVER, Timers, Work};
+use crate::endpoint::{Endpoint, NEVER, Starved, Timers, Work};
 use crate::frame::Tuple;
 use crate::pool::Pool;
 use crate::port::Port;
 use crate::slots::Slots;
-use crate::tuples::{Keyed, Tuples};
+use crate::tuples::Tuples;
 use crate::udp::Bound;
 
 /// What the handles and the driver share.
@@ -160,7 +159,7 @@ pub(crate) struct State {
     pub queue: Vec<Work>,
     /// What waits for a neighbour's hardware address: each once, however often it has tried, and
     /// no longer than it lives.
-    pub starved: HashSet<Work, Keyed>,
+    pub starved: Starved,
     pub timers: Timers,
     /// Tasks that wait for an address.
     pub waiting_up: Vec<Waker>,
@@ -183,7 +182,6 @@ impl State {
             configuration,
             nobody: SocketSet::new(Vec::new()),
             connections: Slots::with_capacity(ROOM),
-            starved: HashSet::with_hasher(tuples.hasher().clone()),
             tuples,
             ended: VecDeque::with_capacity(ROOM),
             listeners: Slots::new(),
@@ -191,6 +189,7 @@ impl State {
             bound: Slots::new(),
             dhcp: None,
             queue: Vec::with_capacity(ROOM),
+            starved: Starved::default(),
             timers: Timers::with_capacity(4 * ROOM),
             waiting_up: Vec::new(),
             reports: true,
@@ -220,8 +219,7 @@ impl State {
 
     /// Has those looked at that waited for a neighbour's address: one may be known now.
     pub fn feed(&mut self) {
-        let nobody = HashSet::with_hasher(self.starved.hasher().clone());
-        for work in core::mem::replace(&mut self.starved, nobody) {
+        for work in self.starved.take() {
             self.enqueue(work);
         }
     }
@@ -277,7 +275,7 @@ impl State {
             return;
         }
         if endpoint.starved {
-            self.starved.insert(work);
+            self.starved.add(work);
         }
         self.timers.schedule(work, endpoint);
     }

@@ -273,7 +273,7 @@ impl State {
             }
             endpoint.due = endpoint.due.min(connection.give_up);
             if endpoint.starved {
-                self.starved.insert(Work::Tcp(id));
+                self.starved.add(Work::Tcp(id));
             }
             self.timers.schedule(Work::Tcp(id), endpoint);
         }
@@ -454,7 +454,7 @@ impl State {
         let Some(connection) = self.connections.remove(id) else {
             return;
         };
-        self.starved.remove(&Work::Tcp(id));
+        self.starved.remove(Work::Tcp(id));
         if let Owner::HalfOpen(listener) | Owner::Ready(listener) = connection.owner
             && let Some(listening) = self.listeners.get_mut(listener)
         {

@@ -147,7 +147,7 @@ impl State {
     /// Forgets a socket.
     pub fn unbind(&mut self, id: Id) {
         if let Some(bound) = self.bound.remove(id) {
-            self.starved.remove(&Work::Udp(id));
+            self.starved.remove(Work::Udp(id));
             for group in bound.groups {
                 self.leave(group);
             }
