@@ -1,5 +1,6 @@
 //! The addresses of the guest's network, and which destinations the guest may reach.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use smoltcp::wire::EthernetAddress;
@@ -158,7 +159,15 @@ fn is_own(address: IpAddr) -> bool {
         socket.connect((address, 9))?;
         socket.local_addr()
     });
-    source.is_ok_and(|source| source.ip() == address)
+    match source {
+        Ok(source) => source.ip() == address,
+        // Where no packet can go there is no host. Any other failure leaves the question open,
+        // and then the answer is the safe one.
+        Err(error) => !matches!(
+            error.kind(),
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+        ),
+    }
 }
 
 #[cfg(test)]
