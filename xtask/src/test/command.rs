@@ -175,7 +175,7 @@ fn wrong_words(context: &Context) -> Result<()> {
         ),
         (
             &["run", "examples/website", "--", "port=http"],
-            &["port", "http", "u16"],
+            &["port", "http", "65535"],
         ),
         (
             &["run", "examples/website", "--set", "asets=docs"],
