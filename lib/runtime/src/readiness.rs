@@ -43,6 +43,16 @@ impl Readiness {
         Poll::Pending
     }
 
+    /// Whether the device became ready since the last time that [`Readiness::poll`] said so.
+    pub(crate) fn edge(&self, device: DeviceId, direction: Direction) -> bool {
+        self.edges[direction as usize] & (1 << device.0) != 0
+    }
+
+    /// Takes what was reported until now for answered.
+    pub(crate) fn forget(&mut self, device: DeviceId, direction: Direction) {
+        self.edges[direction as usize] &= !(1 << device.0);
+    }
+
     /// `cx` is woken with everybody else who waits for the device's next edge.
     pub(crate) fn share(&mut self, device: DeviceId, direction: Direction, cx: &Context<'_>) {
         self.waiting
