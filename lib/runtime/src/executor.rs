@@ -21,7 +21,7 @@ use crate::{Failure, Outcome};
 /// a busy task cannot shut the network out.
 const POLLS_BETWEEN_DEVICES: usize = 256;
 
-/// The number of the future that [`Runtime::block_on`] runs itself.
+/// The number of the main future, which [`Runtime::turn`] polls itself.
 const MAIN: usize = usize::MAX;
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -55,6 +55,28 @@ pub(crate) struct Inner<P> {
     running: Cell<bool>,
     /// Empty but while wakers are used: its memory serves the next time.
     woken: Cell<Vec<Waker>>,
+}
+
+/// A main future that is being run, from [`Runtime::enter`] until this is dropped.
+pub struct Main<P> {
+    runtime: Runtime<P>,
+    waker: Waker,
+}
+
+impl<P> Drop for Main<P> {
+    fn drop(&mut self) {
+        self.runtime.0.running.set(false);
+    }
+}
+
+/// How a [`Runtime::turn`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn<T> {
+    /// The main future is done.
+    Done(T),
+    /// There is nothing to do before a device becomes ready or the clock shows this time:
+    /// hand it to [`Runtime::resume`].
+    Wait(Option<Instant>),
 }
 
 #[derive(Default)]
@@ -120,50 +142,69 @@ impl<P: Platform> Runtime<P> {
     /// Runs `future`, and every task started meanwhile, until `future` is done. Tasks that are
     /// not done by then stay, and go on with the next call.
     ///
+    /// It is [`Runtime::enter`], and then [`Runtime::turn`] and [`Runtime::resume`] in turns.
+    ///
     /// # Panics
     /// When called inside itself.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let main = self.enter();
+        let mut future = pin!(future);
+        loop {
+            match self.turn(&main, future.as_mut()) {
+                Turn::Done(output) => break output,
+                Turn::Wait(deadline) => self.resume(deadline),
+            }
+        }
+    }
+
+    /// Begins to run a main future step by step, for who has many runtimes to drive. Returns at
+    /// once; the first [`Runtime::turn`] polls the future. Dropping what is returned ends it, and
+    /// the tasks stay.
+    ///
+    /// # Panics
+    /// When a main future is being run already.
+    pub fn enter(&self) -> Main<P> {
         assert!(
             !self.0.running.replace(true),
             "block_on was called inside block_on"
         );
-        let main = Arc::new(Handle {
+        let handle = Arc::new(Handle {
             task: MAIN,
             queued: AtomicBool::new(false),
             queue: self.0.queue.clone(),
         });
-        main.wake_by_ref();
-        let waker = Waker::from(main);
-        let mut future = pin!(future);
-        let mut polls = 0;
-        let output = loop {
+        handle.wake_by_ref();
+        Main {
+            runtime: self.clone(),
+            waker: Waker::from(handle),
+        }
+    }
+
+    /// Polls what is ready until `future` is done or nothing is ready. Returns at once: a task
+    /// that is always ready is interrupted after 256 polls, and then the deadline has passed
+    /// long ago. `main` and `future` are those of [`Runtime::enter`], the same each time.
+    pub fn turn<F: Future>(&self, main: &Main<P>, mut future: Pin<&mut F>) -> Turn<F::Output> {
+        for _ in 0..POLLS_BETWEEN_DEVICES {
             let next = self.0.queue.0.lock().pop_front();
             let Some(handle) = next else {
-                polls = 0;
-                let deadline = self.0.timers.borrow().next();
-                self.devices_and_timers(deadline);
-                continue;
+                return Turn::Wait(self.0.timers.borrow().next());
             };
             // Cleared before the poll: a wake during the poll queues the task again.
             handle.queued.store(false, Ordering::Release);
             if handle.task != MAIN {
                 self.0.poll_task(handle);
             } else if let Poll::Ready(output) =
-                future.as_mut().poll(&mut Context::from_waker(&waker))
+                future.as_mut().poll(&mut Context::from_waker(&main.waker))
             {
-                break output;
+                return Turn::Done(output);
             }
-            polls += 1;
-            if polls >= POLLS_BETWEEN_DEVICES {
-                polls = 0;
-                self.devices_and_timers(Some(Instant::ZERO));
-            }
-        };
-        self.0.running.set(false);
-        output
+        }
+        Turn::Wait(Some(Instant::ZERO))
     }
 
-    fn devices_and_timers(&self, deadline: Option<Instant>) {
+    /// Lets the platform wait until `deadline`, the one that [`Runtime::turn`] gave, and wakes
+    /// the tasks that wait for what became ready or due. Waits as [`Platform::wait`] does.
+    pub fn resume(&self, deadline: Option<Instant>) {
         let ready = self.0.platform.wait(deadline);
         // Woken once both are let go of: a waker is anybody's code, and may come back to them.
         let mut woken = self.0.woken.take();
@@ -175,6 +216,20 @@ impl<P: Platform> Runtime<P> {
         }
         woken.drain(..).for_each(Waker::wake);
         self.0.woken.set(woken);
+    }
+
+    /// Whether a task is ready to be polled. Returns at once.
+    pub fn is_ready(&self) -> bool {
+        !self.0.queue.0.lock().is_empty()
+    }
+
+    /// Drops every task's future, as the end of the machine would. Returns at once.
+    pub fn clear(&self) {
+        // Dropping a future may start tasks, which have to go too.
+        while let Some(task) = self.0.live() {
+            self.0.cancel(task);
+        }
+        self.0.queue.0.lock().clear();
     }
 
     /// Names the device that could not be made, when it could not.
@@ -210,6 +265,13 @@ impl<P> Inner<P> {
         }
         handle.wake();
         task
+    }
+
+    /// Any task whose future is there to be dropped.
+    fn live(&self) -> Option<usize> {
+        let tasks = self.tasks.borrow();
+        let live = |slot: &Slot| matches!(slot, Slot::Live(_, Some(_)));
+        tasks.slots.iter().rposition(live)
     }
 
     /// Drops the task's future: now, or at the end of its present poll.
@@ -424,6 +486,66 @@ mod tests {
             timer.sleep(Duration::from_secs(2)).await;
             assert!(HELD.take().is_none());
         });
+    }
+
+    #[test]
+    fn a_main_future_can_be_run_turn_by_turn() {
+        let runtime = Runtime::new(Simple::default());
+        let timer = Timer::new(runtime.clone());
+        let deadline = Instant::from_nanos(5_000_000);
+        let mut future = pin!(timer.sleep_until(deadline));
+        let main = runtime.enter();
+        assert!(runtime.is_ready());
+        assert_eq!(
+            runtime.turn(&main, future.as_mut()),
+            Turn::Wait(Some(deadline))
+        );
+        assert!(!runtime.is_ready());
+        runtime.resume(Some(deadline));
+        assert_eq!(runtime.turn(&main, future.as_mut()), Turn::Done(()));
+        drop(main);
+        runtime.block_on(async {});
+    }
+
+    #[test]
+    fn a_turn_ends_though_a_task_is_always_ready() {
+        let runtime = Runtime::new(Simple::default());
+        let busy = async {
+            loop {
+                crate::testing::yield_now().await;
+            }
+        };
+        let main = runtime.enter();
+        let turn: Turn<()> = runtime.turn(&main, pin!(busy));
+        assert_eq!(turn, Turn::Wait(Some(Instant::ZERO)));
+    }
+
+    #[test]
+    fn clearing_drops_every_task_and_those_started_meanwhile() {
+        let runtime = Runtime::new(Simple::default());
+        let spawn = Spawner::new(runtime.clone());
+        struct Last(Spawner<Simple>, Rc<()>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let held = self.1.clone();
+                let task = async move {
+                    let _held = held;
+                    core::future::pending::<()>().await;
+                };
+                self.0.spawn(task).detach();
+            }
+        }
+        let held = Rc::new(());
+        let last = Last(spawn.clone(), held.clone());
+        spawn
+            .spawn(async move {
+                let _last = last;
+                core::future::pending::<()>().await;
+            })
+            .detach();
+        runtime.block_on(crate::testing::yield_now());
+        runtime.clear();
+        assert_eq!(Rc::strong_count(&held), 1);
     }
 
     #[test]

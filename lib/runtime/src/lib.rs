@@ -27,7 +27,7 @@ mod wheel;
 
 pub use block::Block;
 pub use devices::{Console, Entropy, MissingDevice, Wall};
-pub use executor::Runtime;
+pub use executor::{Main, Runtime, Turn};
 pub use failure::{Failure, Outcome};
 pub use net::Net;
 pub use task::{JoinHandle, Spawner};

@@ -40,24 +40,30 @@ impl log::Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut line = Line {
-            bytes: [0; 256],
-            used: 0,
-            write: self.write,
-        };
         let since = Instant::ZERO + ((self.now)() - self.start);
-        // A `Line` takes everything: no error is possible.
-        let _ = writeln!(
-            line,
-            "[{since}] {:5} {}: {}",
-            record.level(),
-            record.target(),
-            record.args()
-        );
-        line.flush();
+        line(self.write, since, record);
     }
 
     fn flush(&self) {}
+}
+
+/// Hands a record to `write` as a line of text: in one piece, unless it is very long. For loggers
+/// other than that of [`init`].
+pub fn line(write: fn(&[u8]), since: Instant, record: &log::Record<'_>) {
+    let mut line = Line {
+        bytes: [0; 256],
+        used: 0,
+        write,
+    };
+    // A `Line` takes everything: no error is possible.
+    let _ = writeln!(
+        line,
+        "[{since}] {:5} {}: {}",
+        record.level(),
+        record.target(),
+        record.args()
+    );
+    line.flush();
 }
 
 /// Gathers a line so that it reaches the console in one piece, unless it is very long.
