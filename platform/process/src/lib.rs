@@ -11,6 +11,7 @@
 //! | descriptor 1 | the console |
 //! | descriptor 3 | an epoll instance that watches the network devices, edge-triggered |
 //! | descriptor 4 + n | device n |
+//! | `MIRAGE_COUNTERS` | where somebody wants counters: `6,4096`, the descriptor and length of a file to map at [`COUNTERS`] |
 //!
 //! A network descriptor is a tap or one end of a `SOCK_SEQPACKET` pair, does not block, and
 //! carries a `virtio_net_hdr` of ten bytes before each frame. A block descriptor is a file.
@@ -32,6 +33,7 @@ mod memory;
 mod net;
 mod process;
 mod ready;
+mod shared;
 mod start;
 mod syscall;
 mod vdso;
@@ -39,4 +41,5 @@ mod vdso;
 pub use clock::now;
 pub use memory::{ARENA, map, release};
 pub use process::{Process, console, exit};
+pub use shared::COUNTERS;
 pub use start::{Start, StartError, Usage};

@@ -181,4 +181,4 @@ impl Platform for Process {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

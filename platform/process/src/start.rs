@@ -87,7 +87,7 @@ impl Start {
         }
     }
 
-    fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
+    pub(crate) fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
         Strings(self.environment)
             .find_map(|variable| variable.strip_prefix(name)?.strip_prefix(b"="))
     }
@@ -129,6 +129,10 @@ pub enum StartError {
     Line(Device<'static>),
     /// The tender attached more devices than there are: this many are right.
     Extra(usize),
+    /// The tender's line for this shared memory is not understood.
+    Shared(&'static str),
+    /// The host does not map this shared memory.
+    MapShared(&'static str),
     /// This argument is not UTF-8.
     NotText(usize),
 }
@@ -154,6 +158,8 @@ impl fmt::Display for StartError {
                     "the tender attached more than the {count} devices of the image"
                 )
             }
+            Self::Shared(name) => write!(f, "the tender's {name} is not understood"),
+            Self::MapShared(name) => write!(f, "the host does not map what {name} shares"),
             Self::NotText(at) => write!(f, "argument {at} is not UTF-8"),
         }
     }

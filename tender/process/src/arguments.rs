@@ -3,7 +3,8 @@
 //! ```text
 //! mirage-tender-process [--memory BYTES] [--parent PID] [--all-namespaces]
 //!     [--net NAME=tap:INTERFACE[,mac=MAC]]... [--net NAME=fd:N[,mac=MAC][,mtu=BYTES]]...
-//!     [--block NAME=FILE[,ro]]... IMAGE [KEY=VALUE]...
+//!     [--block NAME=FILE[,ro]]... [--counters fd:N] [--record fd:N | --replay fd:N]
+//!     IMAGE [KEY=VALUE]...
 //! ```
 //!
 //! IMAGE is a file or `fd:N`. What follows it is the image's own and goes to it as it is.
@@ -33,6 +34,12 @@ pub struct Arguments<'a> {
     pub parent: Option<u32>,
     /// Enter namespaces whose making takes long, too.
     pub all_namespaces: bool,
+    /// The descriptor of the file for counters, at least 3.
+    pub counters: Option<u32>,
+    /// The descriptor of the recording, at least 3.
+    pub record: Option<u32>,
+    /// The recording is to be repeated: every answer is in it, so no device is attached.
+    pub replay: bool,
     /// Where the image is.
     pub image: Source<'a>,
     /// Which word of the command line IMAGE is, counted from 0, the program's name.
@@ -103,6 +110,7 @@ impl<'a> Arguments<'a> {
         let mut memory = None;
         let mut parent = None;
         let mut all_namespaces = false;
+        let (mut counters, mut record, mut replay) = (None, None, false);
         let mut attachments = [None; MAX_DEVICES];
         let mut words = words.into_iter().enumerate().skip(1);
         let (image_at, image) = loop {
@@ -130,6 +138,21 @@ impl<'a> Arguments<'a> {
                     all_namespaces = true;
                     continue;
                 }
+                b"--counters" => {
+                    let descriptor = parse_shared(word, value()?)?;
+                    if counters.replace(descriptor).is_some() {
+                        return Err(Error::Twice(Word(word)));
+                    }
+                    continue;
+                }
+                b"--record" | b"--replay" => {
+                    let descriptor = parse_shared(word, value()?)?;
+                    if record.replace(descriptor).is_some() {
+                        return Err(Error::RecordTwice);
+                    }
+                    replay = word == b"--replay";
+                    continue;
+                }
                 b"--net" => parse_net(value()?)?,
                 b"--block" => parse_block(value()?)?,
                 [b'-', ..] => return Err(Error::UnknownOption(Word(word))),
@@ -141,10 +164,16 @@ impl<'a> Arguments<'a> {
             Some(word) => Source::Descriptor(parse_descriptor(word)?),
             None => Source::Path(image),
         };
+        if replay && attachments.iter().any(Option::is_some) {
+            return Err(Error::ReplayWithDevices);
+        }
         Ok(Self {
             memory: memory.unwrap_or(DEFAULT_MEMORY),
             parent,
             all_namespaces,
+            counters,
+            record,
+            replay,
             image,
             image_at,
             attachments,
@@ -195,6 +224,14 @@ fn parse_descriptor(word: &[u8]) -> Result<u32, Error<'_>> {
         .and_then(|number| u32::try_from(number).ok())
         .filter(|number| (3..=i32::MAX as u32).contains(number))
         .ok_or(Error::Descriptor(Word(word)))
+}
+
+/// `fd:N`, the value of `option`.
+fn parse_shared<'a>(option: &'a [u8], word: &'a [u8]) -> Result<u32, Error<'a>> {
+    let descriptor = word
+        .strip_prefix(b"fd:")
+        .ok_or(Error::Shared(Word(option), Word(word)))?;
+    parse_descriptor(descriptor)
 }
 
 /// `NAME=` and the rest.
@@ -295,6 +332,10 @@ mod tests {
             "--block",
             "disk=a,b",
             "--all-namespaces",
+            "--counters",
+            "fd:8",
+            "--record",
+            "fd:9",
             "--block",
             "cd=x=y,ro",
             "site.img",
@@ -305,7 +346,9 @@ mod tests {
         assert_eq!(arguments.memory, 65_536);
         assert!(arguments.all_namespaces);
         assert_eq!(arguments.image, Source::Path(b"site.img"));
-        assert_eq!(arguments.image_at, 12);
+        assert_eq!(arguments.image_at, 16);
+        assert_eq!(arguments.counters, Some(8));
+        assert_eq!((arguments.record, arguments.replay), (Some(9), false));
         let given: Vec<_> = arguments.attachments().collect();
         assert_eq!(
             given,
@@ -344,12 +387,19 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_is_repeated_without_devices() {
+        let arguments = parse(&["--replay", "fd:9", "i"]).unwrap();
+        assert_eq!((arguments.record, arguments.replay), (Some(9), true));
+    }
+
+    #[test]
     fn an_image_alone_gets_the_defaults() {
         let arguments = parse(&["fd:3"]).unwrap();
         assert_eq!(arguments.memory, 32 << 20);
         assert_eq!(arguments.image, Source::Descriptor(3));
         assert_eq!(arguments.image_at, 1);
         assert!(!arguments.all_namespaces);
+        assert_eq!((arguments.counters, arguments.record), (None, None));
         assert_eq!(arguments.attachments().count(), 0);
     }
 
@@ -367,6 +417,21 @@ mod tests {
             (&["--block"], "--block needs a value"),
             (&["--mem", "1", "i"], "unknown option --mem"),
             (&["-"], "unknown option -"),
+            (&["--counters", "8", "i"], "--counters 8 is not of the form"),
+            (&["--counters", "fd:1", "i"], "descriptor 1"),
+            (
+                &["--counters", "fd:8", "--counters", "fd:9", "i"],
+                "--counters is given twice",
+            ),
+            (&["--record", "/x", "i"], "--record /x is not of the form"),
+            (
+                &["--record", "fd:8", "--replay", "fd:9", "i"],
+                "either records or repeats",
+            ),
+            (
+                &["--net", "net=fd:3", "--replay", "fd:9", "i"],
+                "remove the options that give devices",
+            ),
             (
                 &["--memory", "65536", "--memory", "65536", "i"],
                 "--memory is given twice",

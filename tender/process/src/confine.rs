@@ -48,11 +48,11 @@ fn move_to(from: u32, to: u32, flags: usize) -> sys::Result<usize> {
     sys::number(sys::DUP3, [from as usize, to as usize, flags])
 }
 
-/// Lays the descriptors out as the boot protocol says and closes every other one. Yields the
-/// image's, which the kernel closes when it executes it.
+/// Lays the descriptors out as the boot protocol says, those of the `devices` first, and closes
+/// every other one. Yields the image's, which the kernel closes when it executes it.
 pub fn lay_out(image: u32, devices: &[Opened], descriptors: &mut [u32]) -> Result<u32> {
     let failed = |errno| Error::Confine("lay out the descriptors", errno);
-    let image_place = FIRST_DEVICE + devices.len() as u32;
+    let image_place = FIRST_DEVICE + descriptors.len() as u32;
     // Out of the way first: a descriptor may lie where another one belongs.
     let away = |descriptor: u32| match descriptor <= image_place {
         true => {
@@ -155,11 +155,11 @@ const STACK: u64 = 8 << 20;
 /// Bytes of address space for what the kernel adds: the vDSO, the guard of the stack.
 const SPARE: u64 = 1 << 20;
 
-/// Sets the resource limits for an image whose segments take `segments` bytes.
+/// Sets the resource limits for an image that may map `mapped` bytes, its segments among them.
 ///
 /// There is none for the size of files (RLIMIT_FSIZE): the filter bounds every write to a device,
 /// and the console may be a file that grows.
-pub fn limit(memory: u64, segments: u64) -> Result<()> {
+pub fn limit(mapped: u64) -> Result<()> {
     const RLIMIT_STACK: usize = 3;
     const RLIMIT_CORE: usize = 4;
     const RLIMIT_NPROC: usize = 6;
@@ -173,7 +173,7 @@ pub fn limit(memory: u64, segments: u64) -> Result<()> {
         (RLIMIT_NPROC, 0),
         (RLIMIT_NOFILE, 0),
         (RLIMIT_MEMLOCK, 0),
-        (RLIMIT_AS, memory + segments + STACK + SPARE),
+        (RLIMIT_AS, mapped + STACK + SPARE),
     ];
     for (resource, bound) in all {
         let limit = [bound, bound];

@@ -2,12 +2,14 @@
 //!
 //! `MIRAGE_MEMORY=33554432`, and for each device by its number
 //! `MIRAGE_DEVICE_0=net,mac=02:00:00:aa:bb:cc,mtu=1500,offload=1` or
-//! `MIRAGE_DEVICE_1=block,size=1048576,sector=512,writable=1,discard=1`.
+//! `MIRAGE_DEVICE_1=block,size=1048576,sector=512,writable=1,discard=1`; for what is shared
+//! `MIRAGE_COUNTERS=6,4096`, descriptor and bytes.
 
 use core::fmt::{self, Write};
 
 use crate::SECTOR;
 use crate::mac::Mac;
+use crate::shared::Shared;
 use crate::text::Text;
 
 /// What an attached device turned out to be.
@@ -54,12 +56,19 @@ pub fn device<const N: usize>(text: &mut Text<N>, number: usize, device: &Opened
     }
 }
 
-/// Enough for every device at its longest.
+/// Writes `MIRAGE_COUNTERS=...` or `MIRAGE_RECORD=...` and the zero byte after it.
+pub fn shared<const N: usize>(text: &mut Text<N>, descriptor: u32, shared: &Shared) -> fmt::Result {
+    let (variable, len) = (shared.kind.variable(), shared.len);
+    write!(text, "{variable}={descriptor},{len}\0")
+}
+
+/// Enough for every device and all that is shared at its longest.
 pub const LONGEST: usize = 6 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::Kind;
 
     #[test]
     fn the_lines_are_those_of_the_boot_protocol() {
@@ -77,11 +86,16 @@ mod tests {
             writable: true,
         };
         device(&mut text, 1, &block).unwrap();
+        for (number, kind) in [(6, Kind::Counters), (7, Kind::Record)] {
+            shared(&mut text, number, &Shared { kind, len: 4096 }).unwrap();
+        }
         assert_eq!(
             std::str::from_utf8(text.as_bytes()).unwrap(),
             "MIRAGE_MEMORY=33554432\0\
              MIRAGE_DEVICE_0=net,mac=02:00:00:aa:bb:cc,mtu=1500,offload=1\0\
-             MIRAGE_DEVICE_1=block,size=1048576,sector=512,writable=1,discard=1\0"
+             MIRAGE_DEVICE_1=block,size=1048576,sector=512,writable=1,discard=1\0\
+             MIRAGE_COUNTERS=6,4096\0\
+             MIRAGE_RECORD=7,4096\0"
         );
     }
 
@@ -95,6 +109,17 @@ mod tests {
                 writable: false,
             };
             device(&mut text, number, &block).unwrap();
+        }
+        for kind in [Kind::Counters, Kind::Record] {
+            shared(
+                &mut text,
+                u32::MAX,
+                &Shared {
+                    kind,
+                    len: u64::MAX,
+                },
+            )
+            .unwrap();
         }
     }
 }

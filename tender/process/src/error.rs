@@ -7,6 +7,7 @@ use mirage_manifest::{Kind, MAX_DEVICES, ManifestError};
 use crate::arguments::{MEMORY, Source};
 use crate::attach;
 use crate::elf::ElfError;
+use crate::shared::LEN;
 use crate::text::Word;
 
 /// What stopped the start.
@@ -36,6 +37,14 @@ pub enum Error<'a> {
     Mtu(Word<'a>),
     /// The number of a descriptor.
     Descriptor(Word<'a>),
+    /// An option that shares a file, and its value.
+    Shared(Word<'a>, Word<'a>),
+    /// Two options that give a recording.
+    RecordTwice,
+    /// A recording to be repeated, and devices.
+    ReplayWithDevices,
+    /// What an option shares is no file that can be written to, or not of whole pages.
+    NotShared(&'static str),
     /// Two options for one device.
     DeviceTwice(&'a str),
     /// More devices than an image can have.
@@ -104,8 +113,8 @@ impl fmt::Display for Error<'_> {
             ),
             Self::UnknownOption(word) => write!(
                 f,
-                "unknown option {word}; known are --memory, --parent, --net, --block and \
-                 --all-namespaces"
+                "unknown option {word}; known are --memory, --parent, --net, --block, --counters, \
+                 --record, --replay and --all-namespaces"
             ),
             Self::NoValue(word) => write!(f, "{word} needs a value after it"),
             Self::Twice(word) => write!(f, "{word} is given twice; give it once"),
@@ -137,6 +146,25 @@ impl fmt::Display for Error<'_> {
             Self::Descriptor(word) => {
                 write!(f, "descriptor {word} is not a number of 3 or more")
             }
+            Self::Shared(option, word) => write!(
+                f,
+                "{option} {word} is not of the form fd:N, the descriptor of a file"
+            ),
+            Self::RecordTwice => f.write_str(
+                "an image either records or repeats, once; give one of --record and --replay",
+            ),
+            Self::ReplayWithDevices => f.write_str(
+                "with --replay every answer is in the recording; remove the options that give \
+                 devices",
+            ),
+            Self::NotShared(option) => write!(
+                f,
+                "{option}: the descriptor is not that of a regular file, open for reading and \
+                 writing, of {} to {} bytes that are a multiple of 4096; hand the tender a \
+                 memfd of such a size",
+                LEN.start(),
+                LEN.end()
+            ),
             Self::DeviceTwice(name) => write!(f, "device {name} is given twice; give it once"),
             Self::TooManyDevices => {
                 write!(f, "an image can have at most {MAX_DEVICES} devices")

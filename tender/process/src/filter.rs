@@ -9,6 +9,7 @@ use crate::bpf::{
     LD_IMM, LD_MEM, LDX_MEM, Program, RET, ST, SUB_K, TAX,
 };
 use crate::environment::Opened;
+use crate::shared::Shared;
 use crate::{ARENA, CONSOLE, EPOLL, FIRST_DEVICE, TENDER};
 
 /// The call happens.
@@ -41,6 +42,8 @@ const EPOLL_PWAIT2: u32 = 441;
 const PROT_READ_WRITE: u64 = 1 | 2;
 /// MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 const MAP_ARENA: u64 = 0x2 | 0x20 | 0x4000 | 0x10_0000;
+/// MAP_SHARED | MAP_FIXED_NOREPLACE
+const MAP_FILE: u64 = 0x1 | 0x10_0000;
 const MADV_DONTNEED: u64 = 4;
 /// FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 const PUNCH_HOLE: u64 = 1 | 2;
@@ -57,6 +60,8 @@ pub struct Rights<'a> {
     pub memory: u64,
     /// The devices in the order of their numbers.
     pub devices: &'a [Opened],
+    /// What is shared, in the order of the descriptors after those of the devices.
+    pub shared: &'a [Shared],
     /// The image's close-on-exec descriptor.
     pub image: u32,
     /// Where the tender has the empty path.
@@ -76,40 +81,52 @@ pub fn build<'a>(rights: &Rights<'_>, room: &'a mut [Instruction]) -> Option<&'a
     let nets = || rights.nets();
     for number in [READV, WRITEV] {
         if nets().next().is_some() {
-            p.call(number, |p| {
+            p.case(number, |p| {
                 p.argument_among(0, nets());
                 p.argument(2, 2);
             });
         }
     }
-    p.call(EPOLL_PWAIT2, |p| {
+    p.case(EPOLL_PWAIT2, |p| {
         p.argument(0, EPOLL.into());
         // No signal mask: the image cannot defer the signal that ends it.
         p.argument(4, 0);
     });
-    p.call(CLOCK_GETTIME, |p| {
+    p.case(CLOCK_GETTIME, |p| {
         p.argument_among(0, [CLOCK_MONOTONIC, CLOCK_REALTIME].into_iter());
     });
     if rights.blocks(false).next().is_some() {
-        p.call(PREAD64, |p| p.block_range(rights.blocks(false), 3, 2));
+        p.case(PREAD64, |p| p.block_range(rights.blocks(false), 3, 2));
     }
     if rights.blocks(true).next().is_some() {
-        p.call(PWRITE64, |p| p.block_range(rights.blocks(true), 3, 2));
-        p.call(FDATASYNC, |p| {
+        p.case(PWRITE64, |p| p.block_range(rights.blocks(true), 3, 2));
+        p.case(FDATASYNC, |p| {
             p.argument_among(0, rights.blocks(true).map(|(descriptor, _)| descriptor));
         });
-        p.call(FALLOCATE, |p| {
+        p.case(FALLOCATE, |p| {
             p.argument(1, PUNCH_HOLE);
             p.block_range(rights.blocks(true), 2, 3);
         });
     }
-    p.call(MADVISE, |p| {
+    p.case(MADVISE, |p| {
         p.argument(2, MADV_DONTNEED);
         p.limit(rights.memory);
         p.range(0, 1, ARENA);
     });
-    p.call(GETRANDOM, |p| p.argument(2, 0));
-    p.call(MMAP, |p| {
+    p.case(GETRANDOM, |p| p.argument(2, 0));
+    p.case(MMAP, |p| {
+        // What is shared is told apart by its descriptor; the arena has none.
+        p.low(4);
+        for (shared, descriptor) in rights.shared.iter().zip(rights.first_shared()..) {
+            p.case(descriptor, |p| {
+                p.argument(0, shared.kind.address());
+                p.argument(1, shared.len);
+                p.argument(2, PROT_READ_WRITE);
+                p.argument(3, MAP_FILE);
+                p.argument(4, descriptor.into());
+                p.argument(5, 0);
+            });
+        }
         p.argument(0, ARENA);
         p.argument_at_most(1, rights.memory);
         p.argument(2, PROT_READ_WRITE);
@@ -117,7 +134,7 @@ pub fn build<'a>(rights: &Rights<'_>, room: &'a mut [Instruction]) -> Option<&'a
         p.argument(4, u64::MAX);
         p.argument(5, 0);
     });
-    p.call(WRITE, |p| {
+    p.case(WRITE, |p| {
         p.high(0);
         p.require(JEQ_K, 0);
         p.low(0);
@@ -132,10 +149,10 @@ pub fn build<'a>(rights: &Rights<'_>, room: &'a mut [Instruction]) -> Option<&'a
         p.require(JGE_K, low(TENDER.start));
         p.forbid(JGE_K, low(TENDER.end));
     });
-    p.call(EXIT_GROUP, |_| {});
+    p.case(EXIT_GROUP, |_| {});
     // The one start: this descriptor, and the path at an address where the tender has the empty
     // string and an image can have nothing.
-    p.call(EXECVEAT, |p| {
+    p.case(EXECVEAT, |p| {
         p.argument(0, rights.image.into());
         p.argument(1, rights.empty_path);
         p.argument(4, AT_EMPTY_PATH);
@@ -145,6 +162,10 @@ pub fn build<'a>(rights: &Rights<'_>, room: &'a mut [Instruction]) -> Option<&'a
 }
 
 impl Rights<'_> {
+    fn first_shared(&self) -> u32 {
+        FIRST_DEVICE + self.devices.len() as u32
+    }
+
     fn nets(&self) -> impl Iterator<Item = u32> + Clone {
         let devices = self.devices.iter().zip(FIRST_DEVICE..);
         devices.filter_map(|(device, descriptor)| match device {
@@ -179,8 +200,9 @@ const fn low(word: u64) -> u32 {
 
 /// Words in which the rules are written. Each either goes on or returns KILL.
 impl Program<'_> {
-    /// Rules for one system call, whose number is in A: what passes them all is allowed.
-    fn call(&mut self, number: u32, rules: impl FnOnce(&mut Self)) {
+    /// Rules for when A is `number`, that of a system call for example: what passes them all is
+    /// allowed. When A is another, it stays, and what follows is asked.
+    fn case(&mut self, number: u32, rules: impl FnOnce(&mut Self)) {
         self.branch(JEQ_K, number, 1, 0);
         let other = self.jump();
         rules(self);

@@ -6,7 +6,7 @@
 //! 2. [`elf`]: whether the file is an image, and what it declares;
 //! 3. [`attach`]: every declared device given, none more;
 //! 4. the program opens what was given, lays the descriptors out and gives up every other right;
-//! 5. [`environment`]: tells the image what it got;
+//! 5. [`environment`]: tells the image what it got, its devices and what it has [`shared`];
 //! 6. [`filter`]: the system calls the image may make, argument by argument, as a [`bpf`] program;
 //! 7. the program executes the image, and nothing of the tender remains.
 //!
@@ -27,6 +27,7 @@ pub mod environment;
 pub mod error;
 pub mod filter;
 pub mod mac;
+pub mod shared;
 pub mod text;
 
 /// Where an image may map its heap: the one address `mmap` takes.
@@ -44,7 +45,7 @@ pub const CONSOLE: u32 = 1;
 /// The epoll instance that watches the network devices.
 pub const EPOLL: u32 = 3;
 
-/// The descriptor of device 0; the others follow.
+/// The descriptor of device 0; the others follow, and after them what is shared.
 pub const FIRST_DEVICE: u32 = 4;
 
 /// The unit of block devices in bytes.

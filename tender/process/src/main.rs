@@ -16,6 +16,7 @@ use core::ffi::{CStr, c_char};
 use core::fmt::Write;
 
 use mirage_manifest::{MAX_DEVICES, Manifest, ManifestError};
+use mirage_tender_process::FIRST_DEVICE;
 use mirage_tender_process::arguments::{Arguments, Source};
 use mirage_tender_process::attach;
 use mirage_tender_process::bpf::{self, Instruction};
@@ -23,6 +24,7 @@ use mirage_tender_process::elf::{self, Elf, ElfError, Extent};
 use mirage_tender_process::environment::{self, Opened};
 use mirage_tender_process::error::Error;
 use mirage_tender_process::filter::{self, Rights};
+use mirage_tender_process::shared::{Kind, MAX_SHARED, Shared};
 use mirage_tender_process::text::Text;
 
 /// The exit status that says that no image ran.
@@ -37,10 +39,10 @@ static EMPTY_PATH: &CStr = c"";
 struct Room {
     head: [u8; elf::HEAD],
     notes: [u8; elf::MAX_NOTES as usize],
-    descriptors: [u32; MAX_DEVICES],
+    descriptors: [u32; MAX_DEVICES + MAX_SHARED],
     environment: Text<{ environment::LONGEST }>,
-    /// Pointers to the environment's lines: the memory's, the devices', null.
-    lines: [*const u8; MAX_DEVICES + 2],
+    /// Pointers to the environment's lines: the memory's, the devices', what is shared, null.
+    lines: [*const u8; MAX_DEVICES + MAX_SHARED + 2],
     filter: [Instruction; bpf::LONGEST],
 }
 
@@ -115,7 +117,9 @@ unsafe fn start(
     let head = room.head.get(..len).unwrap_or_default();
     let elf = Elf::check(head, size).map_err(|error| Error::NotAnImage(source, error))?;
     let manifest = manifest(image, source, &elf, &mut room.notes)?;
-    attach::check(&manifest, &arguments)?;
+    if !arguments.replay {
+        attach::check(&manifest, &arguments)?;
+    }
 
     let path = word(arguments.image_at);
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
@@ -125,17 +129,40 @@ unsafe fn start(
     }; MAX_DEVICES];
     let mut count = 0;
     let places = opened.iter_mut().zip(&mut room.descriptors);
-    for (device, place) in attach::attached(&manifest, &arguments).zip(places) {
+    let attached = attach::attached(&manifest, &arguments).filter(|_| !arguments.replay);
+    for (device, place) in attached.zip(places) {
         (*place.1, *place.0) = open::device(&device?, name)?;
         count += 1;
     }
     let devices = opened.get(..count).unwrap_or_default();
-    let descriptors = room
-        .descriptors
-        .get_mut(..devices.len())
-        .unwrap_or_default();
+    let mut shared = [Shared {
+        kind: Kind::Counters,
+        len: 0,
+    }; MAX_SHARED];
+    let record = if arguments.replay {
+        "--replay"
+    } else {
+        "--record"
+    };
+    let given = [
+        (Kind::Counters, "--counters", arguments.counters),
+        (Kind::Record, record, arguments.record),
+    ];
+    let mut places = shared.iter_mut();
+    for (kind, option, descriptor) in given {
+        let Some(descriptor) = descriptor else {
+            continue;
+        };
+        let len = open::shared(option, descriptor)?;
+        let file = room.descriptors.get_mut(count).zip(places.next());
+        let (file, place) = file.ok_or(Error::TooLarge)?;
+        (*file, *place) = (descriptor, Shared { kind, len });
+        count += 1;
+    }
+    let shared = shared.get(..count - devices.len()).unwrap_or_default();
+    let descriptors = room.descriptors.get_mut(..count).unwrap_or_default();
     let environment = &mut room.environment;
-    let lines = environment_lines(environment, &mut room.lines, arguments.memory, devices)
+    let lines = environment_lines(environment, &mut room.lines, &arguments, devices, shared)
         .ok_or(Error::TooLarge)?;
     // SAFETY: IMAGE is one of the words, and the name a part of it up to its end.
     unsafe { *words.add(arguments.image_at) = name.as_ptr().cast() };
@@ -147,10 +174,12 @@ unsafe fn start(
     }
     confine::reset_signals()?;
     let image = confine::lay_out(image, devices, descriptors)?;
-    confine::limit(arguments.memory, elf.memory)?;
+    let mapped = shared.iter().map(|shared| shared.len).sum::<u64>();
+    confine::limit(arguments.memory + elf.memory + mapped)?;
     let rights = Rights {
         memory: arguments.memory,
         devices,
+        shared,
         image,
         empty_path: EMPTY_PATH.as_ptr() as u64,
     };
@@ -198,12 +227,17 @@ fn manifest<'a>(
 fn environment_lines(
     text: &mut Text<{ environment::LONGEST }>,
     lines: &mut [*const u8],
-    memory: u64,
+    arguments: &Arguments<'_>,
     devices: &[Opened],
+    shared: &[Shared],
 ) -> Option<*const *const u8> {
-    environment::memory(text, memory).ok()?;
+    environment::memory(text, arguments.memory).ok()?;
     for (number, device) in devices.iter().enumerate() {
         environment::device(text, number, device).ok()?;
+    }
+    let first = FIRST_DEVICE + devices.len() as u32;
+    for (shared, descriptor) in shared.iter().zip(first..) {
+        environment::shared(text, descriptor, shared).ok()?;
     }
     let starts = text.as_bytes().split_inclusive(|byte| *byte == 0);
     // The place after the last line stays null: there is one more than lines can be.

@@ -8,6 +8,7 @@ use mirage_tender_process::attach::Attached;
 use mirage_tender_process::environment::Opened;
 use mirage_tender_process::error::{Errno, Error};
 use mirage_tender_process::mac::Mac;
+use mirage_tender_process::shared::LEN;
 use mirage_tender_process::text::Word;
 
 use crate::sys::{self, FileType};
@@ -74,6 +75,22 @@ pub fn device<'a>(device: &Attached<'a>, image: &[u8]) -> Result<(u32, Opened), 
             let (descriptor, size) = block(path, writable)?;
             Ok((descriptor, Opened::Block { size, writable }))
         }
+    }
+}
+
+/// Checks a file that is to be shared: its length.
+pub fn shared<'a>(option: &'static str, descriptor: u32) -> Result<u64, Error<'a>> {
+    const F_GETFL: usize = 3;
+    const O_ACCMODE: usize = 3;
+    let mode = sys::number(sys::FCNTL, [descriptor as usize, F_GETFL]);
+    let writable = mode.is_ok_and(|mode| mode & O_ACCMODE == sys::O_RDWR);
+    match sys::stat(descriptor) {
+        Ok((FileType::REGULAR, len))
+            if writable && LEN.contains(&len) && len.is_multiple_of(*LEN.start()) =>
+        {
+            Ok(len)
+        }
+        _ => Err(Error::NotShared(option)),
     }
 }
 

@@ -20,7 +20,7 @@ const NET: &str = "MIRAGE_DEVICE_0=net,mac=02:00:00:aa:bb:cc,mtu=1500,offload=0"
 const DISK: &str = "MIRAGE_DEVICE_1=block,size=4096,sector=512,writable=0,discard=0";
 
 /// A stack as the kernel lays it.
-fn stack(arguments: &[&[u8]], environment: &[&str], auxiliary: &[[usize; 2]]) -> Start {
+pub(crate) fn stack(arguments: &[&[u8]], environment: &[&str], auxiliary: &[[usize; 2]]) -> Start {
     let mut words = vec![arguments.len()];
     let strings = |list: &[&[u8]]| -> Vec<usize> {
         let strings = list

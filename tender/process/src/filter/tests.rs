@@ -1,6 +1,7 @@
 use super::*;
 use crate::bpf::LONGEST;
 use crate::mac::Mac;
+use crate::shared::Kind;
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
@@ -141,6 +142,11 @@ fn allowed(rights: &Rights<'_>, number: u32, [a, b, c, d, e, f]: [u64; 6]) -> bo
         228 => a <= 1,
         // mmap
         9 => {
+            let first = 4 + rights.devices.len() as u64;
+            let at = e.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            if let Some(Shared { kind, len }) = at.and_then(|at| rights.shared.get(at)) {
+                return a == kind.address() && b == *len && c == 3 && d == 0x10_0001 && f == 0;
+            }
             a == 0x1000_0000_0000
                 && b <= rights.memory
                 && c == 3
@@ -179,6 +185,19 @@ fn devices() -> impl Strategy<Value = Vec<Opened>> {
     prop::collection::vec(prop_oneof![Just(NET), block], 0..=63)
 }
 
+const COUNTERS: Shared = Shared {
+    kind: Kind::Counters,
+    len: 8192,
+};
+const RECORD: Shared = Shared {
+    kind: Kind::Record,
+    len: 5 << 32,
+};
+
+fn shared() -> impl Strategy<Value = &'static [Shared]> {
+    prop::sample::select(vec![&[][..], &[COUNTERS], &[RECORD], &[COUNTERS, RECORD]])
+}
+
 /// A number near one that matters, or one of half a word changed, or any.
 fn argument(devices: &[Opened], memory: u64) -> impl Strategy<Value = u64> + use<> {
     let mut edges = vec![
@@ -189,7 +208,12 @@ fn argument(devices: &[Opened], memory: u64) -> impl Strategy<Value = u64> + use
         4,
         0x1000,
         0x10_4022,
+        0x10_0001,
         ARENA,
+        COUNTERS.kind.address(),
+        RECORD.kind.address(),
+        COUNTERS.len,
+        RECORD.len,
         ARENA + memory,
         memory,
     ];
@@ -203,7 +227,7 @@ fn argument(devices: &[Opened], memory: u64) -> impl Strategy<Value = u64> + use
         68,
         0x4_2000,
     ]);
-    edges.extend((0..devices.len() as u64).map(|number| number + 4));
+    edges.extend((0..devices.len() as u64 + 3).map(|number| number + 4));
     edges.extend(devices.iter().filter_map(|device| match device {
         Opened::Block { size, .. } => Some(*size),
         Opened::Net { .. } => None,
@@ -221,7 +245,7 @@ fn argument(devices: &[Opened], memory: u64) -> impl Strategy<Value = u64> + use
 
 const CALLS: [u32; 14] = [1, 9, 17, 18, 19, 20, 28, 75, 228, 231, 285, 318, 322, 441];
 
-type Case = (Vec<Opened>, u64, Vec<(u32, [u64; 6])>);
+type Case = (Vec<Opened>, &'static [Shared], u64, Vec<(u32, [u64; 6])>);
 
 fn cases() -> impl Strategy<Value = Case> {
     let memory = prop_oneof![
@@ -230,7 +254,7 @@ fn cases() -> impl Strategy<Value = Case> {
         Just(5 << 32),
         Just(65_536)
     ];
-    (devices(), memory).prop_flat_map(|(devices, memory)| {
+    (devices(), shared(), memory).prop_flat_map(|(devices, shared, memory)| {
         let any_argument = || argument(&devices, memory);
         let number = prop_oneof![
             20 => prop::sample::select(&CALLS[..]),
@@ -252,12 +276,14 @@ fn cases() -> impl Strategy<Value = Case> {
             }
             (number, arguments)
         };
+        let first = 4 + devices.len() as u64;
         let calls = one.prop_map(move |(number, arguments, fit)| {
-            let fitting = fitting(number, memory, arguments);
+            let fitting = fitting(number, memory, first, shared, arguments);
             size(number, arguments, fit, fitting)
         });
         (
             Just(devices),
+            Just(shared),
             Just(memory),
             prop::collection::vec(calls, 64),
         )
@@ -265,11 +291,22 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// Arguments that pass, apart from descriptors and ranges.
-fn fitting(number: u32, memory: u64, given: [u64; 6]) -> [u64; 6] {
+fn fitting(
+    number: u32,
+    memory: u64,
+    first_shared: u64,
+    shared: &[Shared],
+    given: [u64; 6],
+) -> [u64; 6] {
     let [a, b, c, d, e, f] = given;
     match number {
         1 => [1, b, c, d, e, f],
-        9 => [ARENA, memory, 3, 0x10_4022, u64::MAX, 0],
+        9 => match shared.iter().zip(first_shared..).nth(f as usize % 3) {
+            Some((file, descriptor)) => {
+                [file.kind.address(), file.len, 3, 0x10_0001, descriptor, 0]
+            }
+            None => [ARENA, memory, 3, 0x10_4022, u64::MAX, 0],
+        },
         19 | 20 => [a, b, 2, d, e, f],
         28 => [ARENA, b, 4, d, e, f],
         228 => [1, b, c, d, e, f],
@@ -285,8 +322,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_program_allows_exactly_what_the_rules_allow((devices, memory, calls) in cases()) {
-        let rights = Rights { memory, devices: &devices, image: 68, empty_path: 0x4_2000 };
+    fn the_program_allows_exactly_what_the_rules_allow(
+        (devices, shared, memory, calls) in cases()
+    ) {
+        let rights = Rights { memory, devices: &devices, shared, image: 68, empty_path: 0x4_2000 };
         let mut room = vec![Instruction::default(); LONGEST];
         let program = build(&rights, &mut room).expect("it fits");
         for (number, arguments) in calls {
@@ -299,9 +338,11 @@ proptest! {
     }
 
     #[test]
-    fn every_jump_lands_inside_and_the_program_is_whole(devices in devices()) {
+    fn every_jump_lands_inside_and_the_program_is_whole(
+        devices in devices(), shared in shared()
+    ) {
         let rights =
-            Rights { memory: 1 << 25, devices: &devices, image: 68, empty_path: 0x4_2000 };
+            Rights { memory: 1 << 25, devices: &devices, shared, image: 68, empty_path: 0x4_2000 };
         let mut room = vec![Instruction::default(); LONGEST];
         let program = build(&rights, &mut room).expect("it fits");
         let valid = reads_are_written(program);
@@ -330,6 +371,7 @@ fn the_largest_program_fits_and_a_smaller_room_is_refused() {
     let rights = Rights {
         memory: 1 << 25,
         devices: &devices,
+        shared: &[COUNTERS, RECORD],
         image: 68,
         empty_path: 0x4_2000,
     };
@@ -351,6 +393,7 @@ fn a_range_may_end_exactly_at_the_end() {
     let rights = Rights {
         memory: 1 << 25,
         devices: &devices,
+        shared: &[],
         image: 5,
         empty_path: 0x4_2000,
     };

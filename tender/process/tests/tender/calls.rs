@@ -1,6 +1,9 @@
 //! What an image can do, and what ends it.
 
+use std::os::fd::AsRawFd;
+
 use mirage_manifest::Kind;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::probe::{image, text};
 
@@ -147,6 +150,75 @@ fn an_argument_that_is_not_as_listed_ends_it() {
         println!("{name}");
         image.is_killed(&["--memory", "65536"], &format!("call={call}"));
     }
+}
+
+#[test]
+fn what_is_shared_is_mapped_in_one_way_and_no_other() {
+    let image = image(&[]);
+    let file = || {
+        let file = memfd_create("shared", MemfdFlags::empty()).unwrap();
+        rustix::fs::ftruncate(&file, 8192).unwrap();
+        file
+    };
+    let (counters, record) = (file(), file());
+    let options = [
+        "--counters".to_string(),
+        format!("fd:{}", counters.as_raw_fd()),
+        "--record".to_string(),
+        format!("fd:{}", record.as_raw_fd()),
+    ];
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+
+    let output = image.run(&options, &["boot"]);
+    let lines = "MIRAGE_COUNTERS=4,8192\nMIRAGE_RECORD=5,8192\n";
+    assert!(text(&output.stdout).ends_with(lines), "{output:?}");
+
+    let calls = [
+        "9,52776558133248,8192,3,1048577,4,0",
+        "9,70368744177664,8192,3,1048577,5,0",
+        "318,70368744177664,64,0", // getrandom, into it
+    ];
+    let results = image.results(&options, &calls);
+    assert_eq!(results, [0x3000_0000_0000, 0x4000_0000_0000, 64]);
+    let mut bytes = [0; 64];
+    rustix::io::pread(&record, &mut bytes, 0).unwrap();
+    assert_ne!(bytes, [0; 64], "what the image wrote is in the file");
+
+    for (name, call) in [
+        ("elsewhere", "9,52776558137344,8192,3,1048577,4,0"),
+        ("anywhere", "9,0,8192,3,1,4,0"),
+        (
+            "in the other's place",
+            "9,70368744177664,8192,3,1048577,4,0",
+        ),
+        ("in part", "9,52776558133248,4096,3,1048577,4,0"),
+        ("past its end", "9,52776558133248,12288,3,1048577,4,0"),
+        (
+            "not from its start",
+            "9,52776558133248,8192,3,1048577,4,4096",
+        ),
+        ("to be executed", "9,52776558133248,8192,5,1048577,4,0"),
+        ("over what is mapped", "9,52776558133248,8192,3,17,4,0"),
+        ("to be written to with write", "1,4,B,1"),
+        ("to be read with pread64", "17,4,B,1,0"),
+        ("cut with ftruncate", "77,4,0"),
+    ] {
+        println!("{name}");
+        image.is_killed(&options, &format!("call={call}"));
+    }
+}
+
+#[test]
+fn an_image_that_repeats_a_recording_has_no_devices() {
+    let image = image(&[(Kind::Net, "net"), (Kind::Block, "disk")]);
+    let file = memfd_create("recording", MemfdFlags::empty()).unwrap();
+    rustix::fs::ftruncate(&file, 4096).unwrap();
+    let option = format!("fd:{}", file.as_raw_fd());
+    let output = image.run(&["--replay", &option], &["boot"]);
+    assert_eq!(
+        text(&output.stdout),
+        "probe\nboot\nMIRAGE_MEMORY=33554432\nMIRAGE_RECORD=4,4096\n"
+    );
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Every wrong command line is told apart and ends with status 125.
 
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use mirage_manifest::Kind;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::FdFlags;
 
 use crate::probe::{TENDER, image, output, refused};
 
@@ -70,6 +73,42 @@ fn devices_given_and_declared_must_be_the_same() {
 
     let none = image(&[]);
     refused(&none.run(&["--net", "net=fd:3"], &[]), "no device net");
+}
+
+#[test]
+fn what_cannot_be_shared_is_refused() {
+    let image = image(&[]);
+    let shares = |descriptor: &dyn AsRawFd, option: &str| {
+        let word = format!("fd:{}", descriptor.as_raw_fd());
+        refused(
+            &image.run(&[option, &word], &[]),
+            &format!("{option}: the descriptor is not"),
+        );
+    };
+    let file = |len| {
+        let file = memfd_create("shared", MemfdFlags::empty()).unwrap();
+        rustix::fs::ftruncate(&file, len).unwrap();
+        file
+    };
+    shares(&file(0), "--counters");
+    shares(&file(4095), "--record");
+    shares(&file(4097), "--replay");
+    shares(&file((1 << 40) + 4096), "--record");
+    let (reader, _writer) = std::io::pipe().unwrap();
+    rustix::io::fcntl_setfd(&reader, FdFlags::empty()).unwrap();
+    shares(&reader, "--record");
+    let path = image.file("readable", 4096);
+    let readable = std::fs::File::open(path).unwrap();
+    rustix::io::fcntl_setfd(&readable, FdFlags::empty()).unwrap();
+    shares(&readable, "--counters");
+    refused(
+        &image.run(&["--record", "fd:77"], &[]),
+        "--record: the descriptor is not",
+    );
+    refuses(
+        &["--record", "file", "image"],
+        "--record file is not of the form fd:N",
+    );
 }
 
 #[test]
