@@ -45,13 +45,16 @@ unsafe extern "C" {
     static __text_end: u8;
 }
 
-/// Where the stack ends.
+/// Where the stack ends; 0 when a debugger watches, which reads the stack itself.
 static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn enter(stack: *const usize) -> ! {
-    STACK_TOP.store(stack.expose_provenance(), Ordering::Relaxed);
     // SAFETY: `_start` passes the stack pointer on as it was at the entry of the process.
-    mirage_image_main(unsafe { Start::new(stack) })
+    let start = unsafe { Start::new(stack) };
+    if !start.watched() {
+        STACK_TOP.store(stack.expose_provenance(), Ordering::Relaxed);
+    }
+    mirage_image_main(start)
 }
 
 #[panic_handler]
@@ -89,7 +92,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     exit(PANIC)
 }
 
-/// The words on the stack, from here to its end.
+/// The words on the stack, from here to its end; none when a debugger watches.
 fn stack() -> impl Iterator<Item = usize> {
     let here: usize;
     // SAFETY: a register is read.

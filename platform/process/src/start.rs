@@ -57,6 +57,11 @@ impl Start {
         number.ok_or(StartError::Memory)
     }
 
+    /// Whether a debugger watches, and tells what becomes of the image.
+    pub fn watched(&self) -> bool {
+        self.variable(b"MIRAGE_WATCHED").is_some()
+    }
+
     /// The tender's line for device `number`, without the name.
     pub(crate) fn device(&self, number: usize) -> Option<&'static [u8]> {
         Strings(self.environment).find_map(|variable| {

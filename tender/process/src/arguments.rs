@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! ```text
-//! mirage-tender-process [--memory BYTES] [--parent PID] [--all-namespaces]
+//! mirage-tender-process [--memory BYTES] [--parent PID] [--hold] [--all-namespaces]
 //!     [--net NAME=tap:INTERFACE[,mac=MAC]]... [--net NAME=fd:N[,mac=MAC][,mtu=BYTES]]...
 //!     [--block NAME=FILE[,ro]]... [--counters fd:N] [--record fd:N | --replay fd:N]
 //!     IMAGE [KEY=VALUE]...
@@ -32,6 +32,8 @@ pub struct Arguments<'a> {
     pub memory: u64,
     /// The process to die with: the tender's parent.
     pub parent: Option<u32>,
+    /// Begin only when the standard input tells to.
+    pub hold: bool,
     /// Enter namespaces whose making takes long, too.
     pub all_namespaces: bool,
     /// The descriptor of the file for counters, at least 3.
@@ -109,6 +111,7 @@ impl<'a> Arguments<'a> {
     pub fn parse(words: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Error<'a>> {
         let mut memory = None;
         let mut parent = None;
+        let mut hold = false;
         let mut all_namespaces = false;
         let (mut counters, mut record, mut replay) = (None, None, false);
         let mut attachments = [None; MAX_DEVICES];
@@ -132,6 +135,10 @@ impl<'a> Arguments<'a> {
                     if parent.replace(process).is_some() {
                         return Err(Error::Twice(Word(word)));
                     }
+                    continue;
+                }
+                b"--hold" => {
+                    hold = true;
                     continue;
                 }
                 b"--all-namespaces" => {
@@ -170,6 +177,7 @@ impl<'a> Arguments<'a> {
         Ok(Self {
             memory: memory.unwrap_or(DEFAULT_MEMORY),
             parent,
+            hold,
             all_namespaces,
             counters,
             record,
@@ -336,6 +344,7 @@ mod tests {
             "fd:8",
             "--record",
             "fd:9",
+            "--hold",
             "--block",
             "cd=x=y,ro",
             "site.img",
@@ -344,9 +353,9 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(arguments.memory, 65_536);
-        assert!(arguments.all_namespaces);
+        assert!(arguments.all_namespaces && arguments.hold);
         assert_eq!(arguments.image, Source::Path(b"site.img"));
-        assert_eq!(arguments.image_at, 16);
+        assert_eq!(arguments.image_at, 17);
         assert_eq!(arguments.counters, Some(8));
         assert_eq!((arguments.record, arguments.replay), (Some(9), false));
         let given: Vec<_> = arguments.attachments().collect();
@@ -398,7 +407,7 @@ mod tests {
         assert_eq!(arguments.memory, 32 << 20);
         assert_eq!(arguments.image, Source::Descriptor(3));
         assert_eq!(arguments.image_at, 1);
-        assert!(!arguments.all_namespaces);
+        assert!(!arguments.all_namespaces && !arguments.hold);
         assert_eq!((arguments.counters, arguments.record), (None, None));
         assert_eq!(arguments.attachments().count(), 0);
     }

@@ -16,6 +16,19 @@ const F_DUPFD_CLOEXEC: usize = 1030;
 const F_GETFD: usize = 1;
 const O_CLOEXEC: usize = 0o2_000_000;
 
+/// Waits for a byte on the standard input, which says that a debugger is attached, or for its end,
+/// which says that none is.
+pub fn hold() -> Result<bool> {
+    const STANDARD_INPUT: usize = 0;
+    let mut byte = 0u8;
+    let to = &raw mut byte as usize;
+    // SAFETY: the kernel writes one byte.
+    match unsafe { sys::call(sys::READ, [STANDARD_INPUT, to, 1]) } {
+        Ok(read) => Ok(read > 0),
+        Err(errno) => Err(Error::Hold(errno)),
+    }
+}
+
 /// Opens `/dev/null` where the standard output or error stream is closed, so that nothing that is
 /// opened later takes its place.
 pub fn hold_standard_streams() -> Result<()> {

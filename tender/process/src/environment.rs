@@ -1,6 +1,7 @@
 //! The environment that tells an image what it got.
 //!
-//! `MIRAGE_MEMORY=33554432`, and for each device by its number
+//! `MIRAGE_MEMORY=33554432`; `MIRAGE_WATCHED=1` when a debugger tells of the image's end, so that
+//! it need not; and for each device by its number
 //! `MIRAGE_DEVICE_0=net,mac=02:00:00:aa:bb:cc,mtu=1500,offload=1` or
 //! `MIRAGE_DEVICE_1=block,size=1048576,sector=512,writable=1,discard=1`; for what is shared
 //! `MIRAGE_COUNTERS=6,4096`, descriptor and bytes.
@@ -36,6 +37,11 @@ pub enum Opened {
 /// Writes `MIRAGE_MEMORY=...` and the zero byte after it.
 pub fn memory<const N: usize>(text: &mut Text<N>, memory: u64) -> fmt::Result {
     write!(text, "MIRAGE_MEMORY={memory}\0")
+}
+
+/// Writes `MIRAGE_WATCHED=1` and the zero byte after it.
+pub fn watched<const N: usize>(text: &mut Text<N>) -> fmt::Result {
+    text.write_str("MIRAGE_WATCHED=1\0")
 }
 
 /// Writes `MIRAGE_DEVICE_n=...` and the zero byte after it.
@@ -74,6 +80,7 @@ mod tests {
     fn the_lines_are_those_of_the_boot_protocol() {
         let mut text = Text::<LONGEST>::new();
         memory(&mut text, 33_554_432).unwrap();
+        watched(&mut text).unwrap();
         let mac = Mac([2, 0, 0, 0xaa, 0xbb, 0xcc]);
         let net = Opened::Net {
             mac,
@@ -92,6 +99,7 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(text.as_bytes()).unwrap(),
             "MIRAGE_MEMORY=33554432\0\
+             MIRAGE_WATCHED=1\0\
              MIRAGE_DEVICE_0=net,mac=02:00:00:aa:bb:cc,mtu=1500,offload=1\0\
              MIRAGE_DEVICE_1=block,size=1048576,sector=512,writable=1,discard=1\0\
              MIRAGE_COUNTERS=6,4096\0\
@@ -103,6 +111,7 @@ mod tests {
     fn the_longest_environment_fits() {
         let mut text = Text::<LONGEST>::new();
         memory(&mut text, u64::MAX).unwrap();
+        watched(&mut text).unwrap();
         for number in 0..mirage_manifest::MAX_DEVICES {
             let block = Opened::Block {
                 size: u64::MAX,

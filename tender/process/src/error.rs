@@ -96,6 +96,8 @@ pub enum Error<'a> {
     BlockSize(Word<'a>, u64),
     /// Another image has it.
     BlockInUse(Word<'a>),
+    /// The standard input cannot be read, which was to tell when to begin.
+    Hold(Errno),
     /// A step of the confinement failed.
     Confine(&'static str, Errno),
     /// The kernel refuses to execute the image.
@@ -113,8 +115,8 @@ impl fmt::Display for Error<'_> {
             ),
             Self::UnknownOption(word) => write!(
                 f,
-                "unknown option {word}; known are --memory, --parent, --net, --block, --counters, \
-                 --record, --replay and --all-namespaces"
+                "unknown option {word}; known are --memory, --parent, --hold, --net, --block, \
+                 --counters, --record, --replay and --all-namespaces"
             ),
             Self::NoValue(word) => write!(f, "{word} needs a value after it"),
             Self::Twice(word) => write!(f, "{word} is given twice; give it once"),
@@ -248,6 +250,11 @@ impl fmt::Display for Error<'_> {
                 f,
                 "block file {path} is in use by another unikernel; stop that one, or give \
                  another file"
+            ),
+            Self::Hold(errno) => write!(
+                f,
+                "--hold: cannot read the standard input: {errno}; give it a pipe whose end tells \
+                 to begin"
             ),
             Self::Confine(step, errno) => {
                 write!(f, "cannot confine the image: {step}: {errno}")

@@ -41,8 +41,9 @@ struct Room {
     notes: [u8; elf::MAX_NOTES as usize],
     descriptors: [u32; MAX_DEVICES + MAX_SHARED],
     environment: Text<{ environment::LONGEST }>,
-    /// Pointers to the environment's lines: the memory's, the devices', what is shared, null.
-    lines: [*const u8; MAX_DEVICES + MAX_SHARED + 2],
+    /// Pointers to the environment's lines: the memory's, the watcher's, the devices', what is shared,
+    /// null.
+    lines: [*const u8; MAX_DEVICES + MAX_SHARED + 3],
     filter: [Instruction; bpf::LONGEST],
 }
 
@@ -108,6 +109,8 @@ unsafe fn start(
         unsafe { CStr::from_ptr(*words.add(at)) }.to_bytes()
     };
     let arguments = Arguments::parse((0..count).map(word))?;
+    // While whoever started this may still attach a debugger: before any right is given up.
+    let watched = arguments.hold && confine::hold()?;
     confine::hold_standard_streams()?;
 
     let source = arguments.image;
@@ -162,8 +165,15 @@ unsafe fn start(
     let shared = shared.get(..count - devices.len()).unwrap_or_default();
     let descriptors = room.descriptors.get_mut(..count).unwrap_or_default();
     let environment = &mut room.environment;
-    let lines = environment_lines(environment, &mut room.lines, &arguments, devices, shared)
-        .ok_or(Error::TooLarge)?;
+    let lines = environment_lines(
+        environment,
+        &mut room.lines,
+        &arguments,
+        watched,
+        devices,
+        shared,
+    )
+    .ok_or(Error::TooLarge)?;
     // SAFETY: IMAGE is one of the words, and the name a part of it up to its end.
     unsafe { *words.add(arguments.image_at) = name.as_ptr().cast() };
 
@@ -228,10 +238,14 @@ fn environment_lines(
     text: &mut Text<{ environment::LONGEST }>,
     lines: &mut [*const u8],
     arguments: &Arguments<'_>,
+    watched: bool,
     devices: &[Opened],
     shared: &[Shared],
 ) -> Option<*const *const u8> {
     environment::memory(text, arguments.memory).ok()?;
+    if watched {
+        environment::watched(text).ok()?;
+    }
     for (number, device) in devices.iter().enumerate() {
         environment::device(text, number, device).ok()?;
     }

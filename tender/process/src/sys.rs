@@ -8,6 +8,7 @@ use mirage_tender_process::error::Errno;
 /// What a call answers.
 pub type Result<T> = core::result::Result<T, Errno>;
 
+pub const READ: usize = 0;
 pub const WRITE: usize = 1;
 pub const FSTAT: usize = 5;
 pub const RT_SIGACTION: usize = 13;

@@ -1,13 +1,14 @@
 //! Every wrong command line is told apart and ends with status 125.
 
+use std::io::Write as _;
 use std::os::fd::AsRawFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mirage_manifest::Kind;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::FdFlags;
 
-use crate::probe::{TENDER, image, output, refused};
+use crate::probe::{TENDER, image, output, refused, spawn, text};
 
 #[track_caller]
 fn refuses(words: &[&str], message: &str) {
@@ -109,6 +110,25 @@ fn what_cannot_be_shared_is_refused() {
         &["--record", "file", "image"],
         "--record file is not of the form fd:N",
     );
+}
+
+#[test]
+fn an_image_that_is_held_starts_at_the_end_of_the_standard_input_and_hears_of_a_watcher() {
+    let image = image(&[]);
+    for watched in [false, true] {
+        let mut command = image.command(&["--hold"], &["boot"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut tender = spawn(&mut command);
+        let mut input = tender.stdin.take().unwrap();
+        if watched {
+            input.write_all(&[1]).unwrap();
+        }
+        drop(input);
+        let output = tender.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = text(&output.stdout);
+        assert_eq!(said.contains("MIRAGE_WATCHED=1"), watched, "{said}");
+    }
 }
 
 #[test]
