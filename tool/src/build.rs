@@ -70,6 +70,7 @@ fn carry_out(plan: &Plan, verb: Verb, ui: &Ui) -> Result<cargo::Done, Report> {
             .model
             .closure(used.chain([plan.model.app, plan.graph.platform]))
             + 1,
+        artifact: plan.graph.artifact,
         shown: &plan.model.shown,
     };
     // On a terminal the progress bar says so.

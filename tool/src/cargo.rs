@@ -13,6 +13,7 @@ use cargo_metadata::{BuildScript, Message, TargetKind};
 use miette::{Diagnostic, IntoDiagnostic as _, Report, WrapErr as _};
 use thiserror::Error;
 
+use crate::descriptor::Artifact;
 use crate::generate::Layout;
 use crate::metadata::TARGET;
 use crate::ui::Ui;
@@ -66,6 +67,8 @@ pub struct Order<'a> {
     pub layout: &'a Layout,
     /// How many packages there are.
     pub packages: usize,
+    /// What is made.
+    pub artifact: Artifact,
     /// What panic messages call these folders.
     pub shown: &'a BTreeMap<PathBuf, String>,
 }
@@ -75,14 +78,24 @@ pub fn command() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// A setting for Cargo that renames folders in panic messages, and nowhere else: debuggers and
-/// the compiler's own messages need the real ones.
-fn rename(shown: &BTreeMap<PathBuf, String>) -> String {
+/// An image lies at a fixed address in the lowest 2 GiB: its code may name addresses in four bytes.
+/// The compiler's jump tables cost more than the comparisons that they save.
+const SMALL: [&str; 2] = ["-Crelocation-model=static", "-Cjump-tables=no"];
+
+/// The compiler's options, as a setting for Cargo. They rename folders in panic messages, and
+/// nowhere else: debuggers and the compiler's own messages need the real ones.
+fn flags(artifact: Artifact, shown: &BTreeMap<PathBuf, String>) -> String {
+    let small: &[&str] = match artifact {
+        Artifact::Image => &SMALL,
+        Artifact::Program => &[],
+    };
     let renamed = shown
         .iter()
         .map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()));
-    let flags: toml_edit::Array = [String::from("--remap-path-scope=macro")]
-        .into_iter()
+    let flags: toml_edit::Array = ["--remap-path-scope=macro"]
+        .iter()
+        .chain(small)
+        .map(|flag| String::from(*flag))
         .chain(renamed)
         .collect();
     format!("target.{TARGET}.rustflags={flags}")
@@ -107,7 +120,7 @@ pub fn run(order: &Order<'_>, ui: &Ui) -> Result<Done, Report> {
         .arg("--target-dir")
         .arg(&order.layout.build)
         .arg("--config")
-        .arg(rename(order.shown))
+        .arg(flags(order.artifact, order.shown))
         .current_dir(order.folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
