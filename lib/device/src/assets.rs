@@ -4,12 +4,12 @@ use core::time::Duration;
 pub trait Assets: Clone + 'static {
     /// The file at `path`, for example `css/site.css`.
     ///
-    /// Returns at once, in constant time. A path is compared byte for byte: components separated
-    /// by one `/`, no leading `/`, no `.` or `..`; any other spelling finds nothing. The device
-    /// owns the bytes.
+    /// Returns at once, in constant time. The same path gives the same file for the whole life
+    /// of the unikernel. A path is compared byte for byte: components separated by one `/`, no
+    /// leading `/`, no `.` or `..`; any other spelling finds nothing. The device owns the bytes.
     fn get(&self, path: &str) -> Option<Asset<'_>>;
 
-    /// All paths, in byte order. Returns at once.
+    /// All paths, each once, in byte order. Returns at once. The device owns them.
     fn paths(&self) -> impl Iterator<Item = &str>;
 }
 

@@ -2,36 +2,44 @@ use core::fmt;
 
 /// A block device: numbered bytes in sectors, durable when flushed.
 ///
-/// Offsets and lengths are in bytes and must be multiples of [`BlockInfo::sector`]. Operations
-/// started together may be carried out in any order; one that has returned is seen by all later.
+/// Offsets and lengths are in bytes and must be multiples of [`BlockInfo::sector`]: anything else
+/// is [`BlockError::Misaligned`]. A range that reaches past the end is
+/// [`BlockError::OutOfRange`]. After either nothing was done. No error is final: a later
+/// operation is carried out. Operations started together may be carried out in any order; one
+/// that has returned is seen by all later.
 pub trait Block: 'static {
     /// What the device is. Returns at once; never changes.
     fn info(&self) -> BlockInfo;
 
     /// Reads from `offset` into `buffers`, one after the other.
     ///
-    /// Waits. On `Ok` every buffer is full: there is no short read. Cancel-safe; the buffers'
-    /// content is then unspecified. The caller owns the buffers.
+    /// Waits until they are full. On `Ok` every buffer is full: there is no short read.
+    /// Cancel-safe; the buffers' content is then unspecified, as it is after an error. The caller
+    /// owns the buffers.
     async fn read(&self, offset: u64, buffers: &mut [&mut [u8]]) -> Result<(), BlockError>;
 
     /// Writes `buffers`, one after the other, from `offset`.
     ///
-    /// Waits. On `Ok` later reads see all of it, but nothing is durable before
-    /// [`Block::flush`] returns. Dropping the future, an error or a power cut leave each sector
-    /// either old or new, never a mixture; which ones were written is unspecified. The caller
-    /// keeps the buffers.
+    /// Waits until the device has taken them. On `Ok` later reads see all of it, but nothing is
+    /// durable before [`Block::flush`] returns. Dropping the future, an error or a power cut
+    /// leave each sector either old or new, never a mixture; which ones were written is
+    /// unspecified. The caller keeps the buffers. [`BlockError::ReadOnly`] where the device is
+    /// not [`BlockInfo::writable`]; nothing was done then.
     async fn write(&self, offset: u64, buffers: &[&[u8]]) -> Result<(), BlockError>;
 
-    /// Waits until every write that returned before this call is durable. Dropping the future
-    /// loses nothing but the knowledge. After an error it is unknown which of those writes are
-    /// durable, and a later `Ok` says nothing about them.
+    /// Waits until every write and discard that returned before this call is durable. Durable
+    /// bytes are there after a power cut, as long as nothing is written over them. Dropping the
+    /// future loses nothing but the knowledge. After an error it is unknown which of those writes
+    /// are durable, and a later `Ok` says nothing about them.
     async fn flush(&self) -> Result<(), BlockError>;
 
     /// Tells the device that `len` bytes from `offset` are no longer needed.
     ///
-    /// Waits. On `Ok` they read as zero where [`BlockInfo::discard_zeroes`], as anything
-    /// otherwise. Durable only after [`Block::flush`]. [`BlockError::Unsupported`] where the
-    /// device cannot; that is not final.
+    /// Waits until the device knows. On `Ok` they read as zero where
+    /// [`BlockInfo::discard_zeroes`], as anything otherwise. Dropping the future leaves it open
+    /// which of them are discarded; no other byte changes. Durable only after [`Block::flush`].
+    /// [`BlockError::Unsupported`] where the device cannot, [`BlockError::ReadOnly`] where it is
+    /// not writable; nothing was done then.
     async fn discard(&self, offset: u64, len: u64) -> Result<(), BlockError>;
 }
 

@@ -6,7 +6,7 @@ pub trait Entropy: Clone + 'static {
     ///
     /// Returns at once. Either the whole buffer is filled with bytes fit for cryptography or an
     /// error is returned and the buffer's content is unspecified: there are never weak bytes.
-    /// An error is not final: a source may become ready later.
+    /// The caller owns the buffer. An error is not final: a source may become ready later.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
 }
 

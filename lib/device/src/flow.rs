@@ -7,22 +7,25 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 ///
 /// [`Read::read`] waits until at least one byte is there and copies what is there, at most the
 /// buffer. `Ok(0)` for a buffer that is not empty means that the peer has closed its sending
-/// side and everything it sent has been read; every later read says the same. Cancel-safe: a
-/// dropped read has taken no byte. The caller owns the buffer.
+/// side and everything it sent has been read; every later read says the same. For an empty buffer
+/// it is `Ok(0)` at once. Cancel-safe: a dropped read has taken no byte. The caller owns the
+/// buffer. An error is final for reading: what had not been read is lost.
 pub trait FlowRead: Read<Error = FlowError> + ErrorType<Error = FlowError> + 'static {}
 
 /// The writing half of a flow, or a whole one.
 ///
 /// [`Write::write`] waits until at least one byte fits into the send buffer, copies what fits
-/// and returns how much. Cancel-safe: a dropped write has taken no byte. `Ok` means taken, not
-/// sent and not received.
+/// and returns how much. For an empty buffer it is `Ok(0)` at once. Cancel-safe: a dropped write
+/// has taken no byte. The caller keeps the buffer. `Ok` means taken, not sent and not received.
+/// An error is final for writing.
 ///
 /// [`Write::flush`] waits until every byte taken so far has been acknowledged by the peer's
-/// stack. It does not mean that the peer's application has read them. Cancel-safe. Bytes are
-/// sent without a flush too: nothing is held back for later.
+/// stack. It does not mean that the peer's application has read them. Cancel-safe: a dropped
+/// flush has lost no byte. Bytes are sent without a flush too: nothing is held back for later.
 pub trait FlowWrite: Write<Error = FlowError> + ErrorType<Error = FlowError> + 'static {
     /// As [`Write::write`] for several buffers, one after the other, as if they were one: a
-    /// header and a body leave in the same segment. Returns how many bytes in all were taken.
+    /// header and a body may leave in the same segment. Returns how many bytes in all were taken,
+    /// always the first of them. Cancel-safe: a dropped call has taken no byte.
     async fn write_vectored(&mut self, buffers: &[&[u8]]) -> Result<usize, FlowError> {
         match buffers.iter().find(|b| !b.is_empty()) {
             Some(first) => self.write(first).await,
@@ -46,8 +49,8 @@ pub trait Flow: FlowRead + FlowWrite {
     /// The writing half. Dropping it does what [`FlowWrite::shutdown`] does.
     type Writer: FlowWrite;
 
-    /// Two halves that different tasks may own. Returns at once. The connection ends when both
-    /// halves are dropped.
+    /// Two halves that different tasks may own and wait on at the same time. Returns at once. The
+    /// connection ends when both halves are dropped.
     fn split(self) -> (Self::Reader, Self::Writer);
 
     /// Throws the connection away: the peer sees a reset, unsent bytes are lost. Returns at once.

@@ -8,16 +8,18 @@ pub trait Net: 'static {
 
     /// Takes the next frame from the device into `buffer`.
     ///
-    /// Returns at once: `Ok(None)` when there is none. A frame longer than `buffer` is dropped
-    /// and [`NetError::TooLong`] returned; the next call goes on with the frame after it. A
-    /// buffer of [`NetInfo::max_frame`] bytes always suffices. The caller owns the buffer.
+    /// Returns at once: `Ok(None)` when there is none. A frame comes whole or not at all. A frame
+    /// longer than `buffer` is dropped and [`NetError::TooLong`] returned; the next call goes on
+    /// with the frame after it. A buffer of [`NetInfo::max_frame`] bytes always suffices. The
+    /// caller owns the buffer. [`NetError::Gone`] is final; no other error is.
     fn receive(&self, buffer: &mut [u8]) -> Result<Option<Received>, NetError>;
 
     /// Gives one frame to the device.
     ///
     /// Returns at once. `Ok` means the device took the whole frame, not that anybody received
-    /// it. [`NetError::Full`] means it took nothing: wait with [`Net::poll_writable`] and try
-    /// again, or drop the frame. The caller keeps the buffer.
+    /// it. Frames that are taken leave in the order in which they were given. [`NetError::Full`]
+    /// means it took nothing: wait with [`Net::poll_writable`] and try again, or drop the frame.
+    /// [`NetError::Gone`] is final; no other error is. The caller keeps the buffer.
     fn send(&self, frame: &[u8], transmit: Transmit) -> Result<(), NetError>;
 
     /// Waits until [`Net::receive`] may have a frame. May complete without one. Cancel-safe.
@@ -25,8 +27,9 @@ pub trait Net: 'static {
     /// later caller takes the place of an earlier one.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Waits until [`Net::send`] may have room again after it returned [`NetError::Full`].
-    /// Otherwise as [`Net::poll_readable`].
+    /// Waits until [`Net::send`] may have room again after it returned [`NetError::Full`]. May
+    /// complete without any. Cancel-safe. One task may wait at a time, beside one in
+    /// [`Net::poll_readable`].
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 

@@ -17,7 +17,7 @@ pub trait Stack: Clone + 'static {
     type Udp: Udp;
 
     /// Waits until the stack has an address that is not link-local. Completes at once when it
-    /// has one already. Cancel-safe.
+    /// has one already. Cancel-safe: a dropped call changes nothing.
     async fn up(&self);
 
     /// The addresses the stack has now, link-local ones included. Returns at once.
@@ -27,18 +27,22 @@ pub trait Stack: Clone + 'static {
     ///
     /// Returns at once, listening. `backlog` bounds the connections that are open or half-open
     /// and not accepted yet; what arrives beyond it is dropped so that the peer tries again,
-    /// never reset. Dropping the listener closes the port and resets what was not accepted.
+    /// never reset. [`StackError::AddressInUse`] when somebody listens there already,
+    /// [`StackError::InvalidAddress`] for an address that is not the stack's. Dropping the
+    /// listener closes the port and resets what was not accepted.
     fn listen(&self, local: SocketAddr, backlog: usize) -> Result<Self::Listener, StackError>;
 
-    /// Opens a TCP connection. Waits for the peer's answer. Dropping the future abandons the
-    /// attempt.
+    /// Opens a TCP connection. Waits for the peer's answer. [`StackError::Refused`] when nobody
+    /// listens there. Dropping the future abandons the attempt, and harms no other connection.
     async fn connect(&self, remote: SocketAddr) -> Result<Self::Flow, StackError>;
 
-    /// Binds a UDP port; port 0 lets the stack choose. Returns at once.
+    /// Binds a UDP port; port 0 lets the stack choose. Returns at once, bound.
+    /// [`StackError::AddressInUse`] when the port is taken. Dropping the socket frees it.
     fn bind_udp(&self, local: SocketAddr) -> Result<Self::Udp, StackError>;
 
     /// Looks a host name up in the DNS; an address in text form is answered without asking.
-    /// Waits. Cancel-safe. Never `Ok` with no address.
+    /// Waits for a name server's answer, and not for ever. Cancel-safe: a dropped call changes
+    /// nothing. Never `Ok` with no address, nor with one of another family than asked for.
     async fn resolve(&self, name: &str, family: AddressFamily) -> Result<Vec<IpAddr>, StackError>;
 }
 
@@ -47,35 +51,38 @@ pub trait Listener: 'static {
     /// What a connection is.
     type Flow: Flow;
 
-    /// The address listened on, with the port the stack chose. Returns at once.
+    /// The address listened on, with the port the stack chose. Returns at once; never changes.
     fn local(&self) -> SocketAddr;
 
     /// Waits for the next established connection, oldest first. Cancel-safe: a dropped call has
-    /// taken none. An error is final for the listener.
+    /// taken none. The caller owns the flow; the listener's end leaves it alone. An error is final
+    /// for the listener.
     async fn accept(&mut self) -> Result<Self::Flow, StackError>;
 }
 
 /// A bound UDP port.
 ///
-/// Datagrams are taken whole. What arrives while the socket's buffer is full is dropped and
-/// counted. Takes `&self`: one task may receive while another sends.
+/// Datagrams are sent and received whole, never in pieces or joined. What arrives while the
+/// socket's buffer is full is dropped. Takes `&self`: one task may receive while another sends.
 pub trait Udp: 'static {
-    /// The address bound, with the port the stack chose. Returns at once.
+    /// The address bound, with the port the stack chose. Returns at once; never changes.
     fn local(&self) -> SocketAddr;
 
     /// Waits for a datagram: its length and sender. One longer than `buffer` fills the buffer,
     /// the rest is lost and the full length is returned. Cancel-safe: a dropped call has taken
-    /// none.
+    /// none. The caller owns the buffer. [`StackError::Gone`] is final; no other error is.
     async fn receive(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), StackError>;
 
     /// Sends `payload` as one datagram. Waits for room in the send buffer. Cancel-safe: a
-    /// dropped call has sent nothing. `Ok` says nothing about arrival.
+    /// dropped call has sent nothing. The caller keeps the buffer. `Ok` says nothing about
+    /// arrival. [`StackError::TooLong`] when no datagram can be so long; nothing was sent then.
     async fn send(&self, payload: &[u8], remote: SocketAddr) -> Result<(), StackError>;
 
-    /// Receives datagrams sent to a multicast `group` from now on. Returns at once.
+    /// Receives datagrams sent to a multicast `group` from now on. Returns at once. A second call
+    /// does nothing. [`StackError::InvalidAddress`] for what is no group.
     fn join(&self, group: IpAddr) -> Result<(), StackError>;
 
-    /// Ends [`Udp::join`]. Returns at once.
+    /// Ends [`Udp::join`]: nothing sent to the group is received any more. Returns at once.
     fn leave(&self, group: IpAddr) -> Result<(), StackError>;
 }
 

@@ -56,18 +56,21 @@ impl fmt::Display for Instant {
 
 /// The monotonic clock.
 pub trait Clock: Clone + 'static {
-    /// Returns at once. Never less than an earlier answer. Resolution is the platform's best,
-    /// at worst one millisecond. Never fails.
+    /// The time now. Returns at once. Never less than an earlier answer of any clone. Resolution
+    /// is the platform's best, at worst one millisecond. Never fails.
     fn now(&self) -> Instant;
 }
 
 /// Waiting for time to pass.
 pub trait Sleep: Clock {
     /// Waits until the clock shows `deadline` or later; never returns early. A deadline in the
-    /// past completes at the first poll. Cancel-safe: dropping the future ends the wait.
+    /// past completes at the first poll. Any number of waits may go on together, whatever the
+    /// order of their deadlines. Cancel-safe: dropping the future ends the wait, and its waker is
+    /// let go.
     fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + use<Self> + 'static;
 
-    /// Waits for at least `duration`, counted from this call. Cancel-safe.
+    /// Waits for at least `duration`, counted from this call, not from the first poll.
+    /// Cancel-safe.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<Self> + 'static {
         self.sleep_until(self.now() + duration)
     }
@@ -93,7 +96,7 @@ pub trait Wall: Clone + 'static {
     /// Time since 1970-01-01T00:00:00 UTC, without leap seconds, as the host tells it.
     ///
     /// Returns at once. May jump in either direction between two calls: use [`Clock`] to measure.
-    /// `None` where the platform has no wall clock.
+    /// `None` where the platform has no wall clock, and then at every call.
     fn wall(&self) -> Option<Duration>;
 }
 

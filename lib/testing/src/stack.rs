@@ -34,12 +34,24 @@ struct Backlog {
     waiting: VecDeque<MemoryFlow>,
     most: usize,
     acceptor: Option<Waker>,
+    /// Who tries again when there is room.
+    connecting: Vec<Waker>,
 }
 
 #[derive(Default)]
 struct Inbox {
     datagrams: VecDeque<(Vec<u8>, SocketAddr)>,
     reader: Option<Waker>,
+    groups: Vec<IpAddr>,
+}
+
+impl Inbox {
+    fn deliver(&mut self, payload: &[u8], sender: SocketAddr) {
+        if self.datagrams.len() < DATAGRAMS {
+            self.datagrams.push_back((payload.to_vec(), sender));
+            self.reader.take().into_iter().for_each(Waker::wake);
+        }
+    }
 }
 
 impl Network {
@@ -125,17 +137,21 @@ impl Stack for MemoryStack {
     }
 
     async fn connect(&self, remote: SocketAddr) -> Result<MemoryFlow, StackError> {
-        let mut inner = self.network.inner.borrow_mut();
-        let listening = inner.ports.get(&remote).ok_or(StackError::Refused)?.clone();
-        let local = SocketAddr::new(self.address, inner.port());
-        let mut backlog = listening.borrow_mut();
-        if backlog.waiting.len() >= backlog.most {
-            return Err(StackError::TimedOut);
-        }
-        let (here, there) = pair_between(CAPACITY, Some(local), Some(remote));
-        backlog.waiting.push_back(there);
-        backlog.acceptor.take().into_iter().for_each(Waker::wake);
-        Ok(here)
+        poll_fn(|context| {
+            let mut inner = self.network.inner.borrow_mut();
+            let listening = inner.ports.get(&remote).ok_or(StackError::Refused)?.clone();
+            let mut backlog = listening.borrow_mut();
+            if backlog.waiting.len() >= backlog.most {
+                backlog.connecting.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            let local = SocketAddr::new(self.address, inner.port());
+            let (here, there) = pair_between(CAPACITY, Some(local), Some(remote));
+            backlog.waiting.push_back(there);
+            backlog.acceptor.take().into_iter().for_each(Waker::wake);
+            Poll::Ready(Ok(here))
+        })
+        .await
     }
 
     fn bind_udp(&self, local: SocketAddr) -> Result<MemoryUdp, StackError> {
@@ -197,7 +213,10 @@ impl Listener for MemoryListener {
         poll_fn(|context| {
             let mut state = self.state.borrow_mut();
             match state.waiting.pop_front() {
-                Some(flow) => Poll::Ready(Ok(flow)),
+                Some(flow) => {
+                    state.connecting.drain(..).for_each(Waker::wake);
+                    Poll::Ready(Ok(flow))
+                }
                 None => {
                     state.acceptor = Some(context.waker().clone());
                     Poll::Pending
@@ -212,11 +231,9 @@ impl Drop for MemoryListener {
     fn drop(&mut self) {
         use mirage_device::Flow;
         self.network.inner.borrow_mut().ports.remove(&self.local);
-        self.state
-            .borrow_mut()
-            .waiting
-            .drain(..)
-            .for_each(Flow::abort);
+        let mut state = self.state.borrow_mut();
+        state.waiting.drain(..).for_each(Flow::abort);
+        state.connecting.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -251,23 +268,40 @@ impl Udp for MemoryUdp {
         if payload.len() > 65_507 {
             return Err(StackError::TooLong);
         }
-        let inbox = self.network.inner.borrow().udp.get(&remote).cloned();
-        if let Some(inbox) = inbox {
-            let mut inbox = inbox.borrow_mut();
-            if inbox.datagrams.len() < DATAGRAMS {
-                inbox.datagrams.push_back((payload.to_vec(), self.local));
-                inbox.reader.take().into_iter().for_each(Waker::wake);
+        let inner = self.network.inner.borrow();
+        if remote.ip().is_multicast() {
+            for (local, inbox) in &inner.udp {
+                let mut inbox = inbox.borrow_mut();
+                if local.port() == remote.port() && inbox.groups.contains(&remote.ip()) {
+                    inbox.deliver(payload, self.local);
+                }
             }
+        } else if let Some(inbox) = inner.udp.get(&remote) {
+            inbox.borrow_mut().deliver(payload, self.local);
         }
         Ok(())
     }
 
-    fn join(&self, _group: IpAddr) -> Result<(), StackError> {
-        Err(StackError::NoResources)
+    fn join(&self, group: IpAddr) -> Result<(), StackError> {
+        let groups = &mut self.inbox.borrow_mut().groups;
+        if !group.is_multicast() {
+            return Err(StackError::InvalidAddress);
+        }
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+        Ok(())
     }
 
-    fn leave(&self, _group: IpAddr) -> Result<(), StackError> {
-        Err(StackError::NoResources)
+    fn leave(&self, group: IpAddr) -> Result<(), StackError> {
+        if !group.is_multicast() {
+            return Err(StackError::InvalidAddress);
+        }
+        self.inbox
+            .borrow_mut()
+            .groups
+            .retain(|joined| *joined != group);
+        Ok(())
     }
 }
 

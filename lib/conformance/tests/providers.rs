@@ -1,0 +1,88 @@
+//! Every provider that runs in a test keeps its contract.
+
+mod rigs;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mirage_conformance as conformance;
+use mirage_conformance::stack::Network;
+use mirage_testing::pair;
+use rigs::{Disk, Page, Random, run, wire};
+
+#[test]
+fn the_simulations_clocks_and_tasks() {
+    run(async |simulation| {
+        let s = &simulation;
+        let mut report = conformance::clock::check(s, s).await;
+        report.append(conformance::sleep::check(s, s).await);
+        report.append(conformance::spawn::check(s, s).await);
+        report.append(conformance::wall::check(s, s, None).await);
+        s.set_wall(Some(Duration::from_secs(1_700_000_000)));
+        let truth = Some(
+            Duration::from_secs(1_700_000_000)
+                + Duration::from_nanos(mirage_device::Clock::now(s).as_nanos()),
+        );
+        report.append(conformance::wall::check(s, s, truth).await);
+        report
+    })
+    .assert();
+}
+
+#[test]
+fn the_devices_of_the_rigs() {
+    run(async |s| {
+        let page = Page::default();
+        let shown = page.clone();
+        let screen = || shown.0.borrow().clone();
+        let mut report = conformance::console::check(&page, &s, Some(&screen)).await;
+        report.append(conformance::entropy::check(&Random::default(), &s).await);
+        let (near, far) = wire();
+        report.append(conformance::net::check(&near, &far, &s).await);
+        report
+    })
+    .assert();
+}
+
+#[test]
+fn a_disk_in_memory_also_when_its_power_is_cut() {
+    let report = run(async |s| {
+        let disk = Disk::new(true);
+        let mut report = conformance::block::check(&disk, &s).await;
+        conformance::block::before_cut(&disk, &s).await.unwrap();
+        disk.cut_power();
+        report.append(conformance::block::after_cut(&disk, &s).await);
+        report.append(conformance::block::check(&Disk::new(false), &s).await);
+        report
+    });
+    report.assert();
+    assert_eq!(
+        report.counts()[2],
+        0,
+        "everything is applicable here:\n{report}"
+    );
+}
+
+#[test]
+fn a_flow_in_memory_whatever_it_holds() {
+    for capacity in [16, 999, 64 << 10] {
+        println!("capacity {capacity}");
+        run(async |s| conformance::flow::check(async || Some(pair(capacity)), &s).await).assert();
+    }
+}
+
+#[test]
+fn a_stack_in_memory() {
+    run(async |s| {
+        let network = mirage_testing::Network::new();
+        let addresses = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        network.name("there.example", &addresses[1..]);
+        let [near, far] = addresses.map(|address| network.stack(address));
+        let known = Network {
+            name: Some(("there.example", addresses[1])),
+            multicast: true,
+        };
+        conformance::stack::check(&near, &far, &s, known).await
+    })
+    .assert();
+}
