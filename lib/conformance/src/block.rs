@@ -213,6 +213,13 @@ impl<'a, B: Block, S: Sleep> Disk<'a, B, S> {
         Some(bytes)
     }
 
+    /// Bytes that no read has touched are still 0x55.
+    fn full(&self, report: &mut Report, bytes: &[u8]) {
+        let untouched = bytes.chunks(8).filter(|word| *word == [0x55; 8]).count() * 8;
+        let seen = (untouched, "bytes left alone");
+        report.check(NO_SHORT_READ, untouched == 0, "every buffer full", seen);
+    }
+
     /// Whether a sector is as it was written with one of these tags.
     async fn is(&self, sector: u64, tags: &[u8]) -> bool {
         let now = self.read(sector, 1).await;
@@ -319,12 +326,10 @@ impl<'a, B: Block, S: Sleep> Disk<'a, B, S> {
         }
         let expected = [self.fill(0, 1, b'a'), new, self.fill(5, 3, b'a')].concat();
         let now = self.read(0, 8).await;
-        report.check(
-            WRITES,
-            now.as_ref() == Some(&expected),
-            "each buffer in its sectors, and no other changed",
-            "other bytes",
-        );
+        self.full(report, now.as_deref().unwrap_or_default());
+        let kept = now.as_ref() == Some(&expected);
+        let wanted = "each buffer in its sectors, and no other changed";
+        report.check(WRITES, kept, wanted, "other bytes");
 
         let (mut one, mut two, mut three) = (vec![0x55; 3 * n], vec![0x55; n], vec![0x55; 4 * n]);
         let read = patiently(
@@ -334,14 +339,7 @@ impl<'a, B: Block, S: Sleep> Disk<'a, B, S> {
         .await;
         report.equal(READ_WAITS, read, Some(Ok(())));
         let whole = [&one[..], &two, &three].concat();
-        // Bytes that no read touched are still 0x55.
-        let untouched = whole.chunks(8).filter(|word| *word == [0x55; 8]).count() * 8;
-        report.check(
-            NO_SHORT_READ,
-            untouched == 0,
-            "every buffer full",
-            (untouched, "bytes left alone"),
-        );
+        self.full(report, &whole);
         report.check(
             READS,
             whole == expected,
@@ -445,6 +443,9 @@ impl<'a, B: Block, S: Sleep> Disk<'a, B, S> {
                 } else {
                     report.check(ZEROES, now.is_some(), "bytes", "none");
                 }
+                let beside = self.is(47, b"k").await && self.is(56, b"k").await;
+                let expected = "the sectors beside those that were discarded as they were";
+                report.check(DISCARD_DROPPED, beside, expected, "other bytes");
                 let _ = cancelled(device.discard(self.at(56), self.at(4))).await;
                 let _ = patiently(self.sleep, self.sleep.sleep(MOMENT)).await;
                 for sector in (40..48).chain(60..64) {

@@ -38,7 +38,7 @@ impl Report {
         Self::default()
     }
 
-    /// Every sentence that was looked at, in the order in which that was done first.
+    /// Every sentence that was looked at, in the order in which its verdict was found.
     pub fn entries(&self) -> impl Iterator<Item = (&Sentence, &Verdict)> {
         self.entries
             .iter()
@@ -112,14 +112,19 @@ impl Report {
         self.note(sentence, Verdict::NotApplicable { why });
     }
 
-    /// A broken sentence stays broken; a kept one was looked at.
+    /// A broken sentence stays broken, and stands behind those that were broken before it.
     fn note(&mut self, sentence: Sentence, verdict: Verdict) {
-        let known = self.entries.iter_mut().find(|entry| entry.0 == sentence);
-        match (known, verdict) {
-            (None, verdict) => self.entries.push((sentence, verdict)),
-            (Some((_, Verdict::Failed { .. })), _) | (Some(_), Verdict::NotApplicable { .. }) => {}
-            (Some((_, known)), verdict) => *known = verdict,
+        let known = self.entries.iter().position(|entry| entry.0 == sentence);
+        let before = known.map(|at| &self.entries[at].1);
+        match (before, &verdict) {
+            (Some(Verdict::Failed { .. }), _) | (Some(_), Verdict::NotApplicable { .. }) => return,
+            (Some(Verdict::Passed), Verdict::Passed) => return,
+            _ => {}
         }
+        if let Some(at) = known {
+            self.entries.remove(at);
+        }
+        self.entries.push((sentence, verdict));
     }
 
     /// Says of every sentence that has to be checked and was not that it was not reached. That is
