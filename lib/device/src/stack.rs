@@ -108,9 +108,11 @@ impl core::str::FromStr for Cidr {
     fn from_str(text: &str) -> Result<Self, StackError> {
         let (address, prefix) = text.split_once('/').ok_or(StackError::InvalidAddress)?;
         let address: IpAddr = address.parse().map_err(|_| StackError::InvalidAddress)?;
+        // A number alone: `parse` would take a sign.
+        let signed = prefix.starts_with('+');
         let prefix: u8 = prefix.parse().map_err(|_| StackError::InvalidAddress)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        if prefix > most {
+        if prefix > most || signed {
             Err(StackError::InvalidAddress)
         } else {
             Ok(Self { address, prefix })

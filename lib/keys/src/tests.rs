@@ -118,6 +118,15 @@ fn a_command_line_that_is_wrong_is_told_what_and_what_instead() {
             "key `port`: `65536` is not a number from 0 to 65535, for example 8080",
         ),
         (
+            &["port=+80"],
+            "key `port`: `+80` is not a number from 0 to 65535, for example 8080",
+        ),
+        (
+            &["stack.ipv4=10.0.0.2/+24"],
+            "key `stack.ipv4`: `10.0.0.2/+24` is not an IP address with a prefix, for example \
+             10.0.0.2/24",
+        ),
+        (
             &["stack.ipv4=10.0.0.2"],
             "key `stack.ipv4`: `10.0.0.2` is not an IP address with a prefix, for example \
              10.0.0.2/24",

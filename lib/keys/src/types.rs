@@ -77,6 +77,8 @@ impl KeyType {
     pub fn check(self, value: &str) -> Result<(), WrongType> {
         let right = match self {
             Self::Bool => value.parse::<bool>().is_ok(),
+            // Digits alone: `parse` would take a sign.
+            Self::U16 | Self::U32 | Self::U64 if value.starts_with('+') => false,
             Self::U16 => value.parse::<u16>().is_ok(),
             Self::U32 => value.parse::<u32>().is_ok(),
             Self::U64 => value.parse::<u64>().is_ok(),

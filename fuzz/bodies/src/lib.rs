@@ -1,0 +1,55 @@
+//! What the fuzz targets do with an input.
+//!
+//! Each body takes any bytes and panics when something that must hold does not: an answer that
+//! an independent reading of the same bytes contradicts, a frame that is not well-formed, a
+//! connection that no longer works. The targets in `fuzz/targets` hand them to libFuzzer; the
+//! test of this crate runs the very same on stable Rust, over the checked-in corpus and random
+//! changes of it.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod assets;
+mod dns;
+mod elf;
+mod gateway;
+mod http;
+mod input;
+mod keys;
+mod lan;
+mod manifest;
+mod packet;
+mod stack;
+mod tasks;
+mod words;
+
+pub use arguments::arguments;
+pub use assets::assets;
+pub use dns::dns;
+pub use elf::elf;
+pub use gateway::gateway;
+pub use http::{http_client, http_server};
+pub use keys::keys;
+pub use manifest::manifest;
+pub use stack::stack;
+pub use tasks::tasks;
+pub use words::words;
+
+/// A body: it takes any bytes, and panics when something does not hold.
+pub type Body = fn(&[u8]);
+
+/// Every body with its name, which is its target's and its corpus's too.
+pub const BODIES: [(&str, Body); 12] = [
+    ("arguments", arguments),
+    ("assets", assets),
+    ("dns", dns),
+    ("elf", elf),
+    ("gateway", gateway),
+    ("http_client", http_client),
+    ("http_server", http_server),
+    ("keys", keys),
+    ("manifest", manifest),
+    ("stack", stack),
+    ("tasks", tasks),
+    ("words", words),
+];
