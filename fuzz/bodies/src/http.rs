@@ -137,7 +137,10 @@ pub fn http_server(input: &[u8]) {
     // may be missing: what never came to its end may have been seen to be wrong before, or not.
     if whole_end.is_ok() && cut_end.is_ok() {
         let good = |answers: Vec<(u16, Vec<u8>)>| {
-            answers.into_iter().filter(|answer| answer.0 < 400).collect::<Vec<_>>()
+            answers
+                .into_iter()
+                .filter(|answer| answer.0 < 400)
+                .collect::<Vec<_>>()
         };
         assert_eq!(good(whole), good(cut));
         assert_eq!(whole_seen, cut_seen);

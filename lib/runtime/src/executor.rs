@@ -1,5 +1,4 @@
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -7,12 +6,11 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt::Display;
 use core::pin::{Pin, pin};
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use mirage_device::{Instant, Platform};
-use spin::Mutex;
 
+use crate::queue::{Handle, Queue};
 use crate::readiness::Readiness;
 use crate::wheel::Wheel;
 use crate::{Failure, Outcome};
@@ -93,32 +91,6 @@ enum Slot {
     Cancelled,
 }
 
-/// The tasks that are ready, in the order in which they were woken. A waker may be used from
-/// another thread (a program on the host has some), hence the lock; an image never contends it.
-#[derive(Default)]
-struct Queue(Mutex<VecDeque<Arc<Handle>>>);
-
-struct Handle {
-    task: usize,
-    queued: AtomicBool,
-    queue: Arc<Queue>,
-}
-
-impl Wake for Handle {
-    fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            let queue = self.queue.clone();
-            queue.0.lock().push_back(self);
-        }
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.queue.0.lock().push_back(self.clone());
-        }
-    }
-}
-
 impl<P: Platform> Runtime<P> {
     /// Takes a platform into service. Returns at once.
     pub fn new(platform: P) -> Self {
@@ -168,11 +140,7 @@ impl<P: Platform> Runtime<P> {
             !self.0.running.replace(true),
             "block_on was called inside block_on"
         );
-        let handle = Arc::new(Handle {
-            task: MAIN,
-            queued: AtomicBool::new(false),
-            queue: self.0.queue.clone(),
-        });
+        let handle = Handle::new(MAIN, &self.0.queue);
         handle.wake_by_ref();
         Main {
             runtime: self.clone(),
@@ -185,12 +153,9 @@ impl<P: Platform> Runtime<P> {
     /// long ago. `main` and `future` are those of [`Runtime::enter`], the same each time.
     pub fn turn<F: Future>(&self, main: &Main<P>, mut future: Pin<&mut F>) -> Turn<F::Output> {
         for _ in 0..POLLS_BETWEEN_DEVICES {
-            let next = self.0.queue.0.lock().pop_front();
-            let Some(handle) = next else {
+            let Some(handle) = self.0.queue.pop() else {
                 return Turn::Wait(self.0.timers.borrow().next());
             };
-            // Cleared before the poll: a wake during the poll queues the task again.
-            handle.queued.store(false, Ordering::Release);
             if handle.task != MAIN {
                 self.0.poll_task(handle);
             } else if let Poll::Ready(output) =
@@ -220,7 +185,7 @@ impl<P: Platform> Runtime<P> {
 
     /// Whether a task is ready to be polled. Returns at once.
     pub fn is_ready(&self) -> bool {
-        !self.0.queue.0.lock().is_empty()
+        !self.0.queue.is_empty()
     }
 
     /// Drops every task's future, as the end of the machine would. Returns at once.
@@ -229,7 +194,7 @@ impl<P: Platform> Runtime<P> {
         while let Some(task) = self.0.live() {
             self.0.cancel(task);
         }
-        self.0.queue.0.lock().clear();
+        self.0.queue.clear();
     }
 
     /// Names the device that could not be made, when it could not.
@@ -253,11 +218,7 @@ impl<P> Inner<P> {
     pub(crate) fn start(&self, future: BoxFuture) -> usize {
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks.free.pop().unwrap_or(tasks.slots.len());
-        let handle = Arc::new(Handle {
-            task,
-            queued: AtomicBool::new(false),
-            queue: self.queue.clone(),
-        });
+        let handle = Handle::new(task, &self.queue);
         let slot = Slot::Live(handle.clone(), Some(future));
         match tasks.slots.get_mut(task) {
             Some(place) => *place = slot,

@@ -20,6 +20,7 @@ mod executor;
 mod failure;
 pub mod log;
 mod net;
+mod queue;
 mod readiness;
 mod task;
 mod timer;
