@@ -275,11 +275,10 @@ impl<F: Flow, S: Sleep> Client<F, S> {
         let mut begun = false;
         loop {
             let received = self.buffer.get(..self.filled.end).unwrap_or_default();
-            if let Some(length) = scan.find_end(received).map_err(Error::Malformed)? {
-                return Ok(length);
-            }
-            if received.len() > self.limits.head {
-                return Err(Error::Malformed("its head is too long"));
+            match scan.find_end(received).map_err(Error::Malformed)? {
+                Some(length) if length <= self.limits.head => return Ok(length),
+                None if received.len() <= self.limits.head => {}
+                _ => return Err(Error::Malformed("its head is too long")),
             }
             if !begun && !received.is_empty() {
                 begun = true;

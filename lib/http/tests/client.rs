@@ -351,6 +351,12 @@ fn an_answer_beyond_the_limits_is_an_error() {
     );
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab";
     assert_eq!(answered(chunked, true, "GET"), Err(Error::Ended));
+    // Even when all of it arrives at once.
+    let head = format!("HTTP/1.1 204 OK\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert_eq!(
+        answered(head.as_bytes(), false, "GET"),
+        Err(Error::Malformed("its head is too long"))
+    );
 }
 
 #[test]
