@@ -185,6 +185,20 @@ impl<N: Net> Port<N> {
 }
 
 impl Output {
+    /// The buffer, taken out, with space for a frame of `len` bytes at its start.
+    #[inline(never)]
+    fn blank(&mut self, len: usize) -> Vec<u8> {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        // Reserved fields that smoltcp skips must not carry bytes of an earlier frame; payload
+        // is always written whole.
+        let head = buffer.get_mut(..len.min(128)).unwrap_or_default();
+        head.fill(0);
+        buffer
+    }
+
     fn account(&mut self, answer: Result<(), NetError>, tally: &Tally) {
         match answer {
             Ok(()) => tally.frames_out.add(),
@@ -292,28 +306,17 @@ pub(crate) struct TxToken<'a, N> {
     solicited: bool,
 }
 
-impl<N: Net> phy::TxToken for TxToken<'_, N> {
-    fn set_meta(&mut self, meta: PacketMeta) {
-        self.meta = meta;
-    }
-
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, build: F) -> R {
+impl<N: Net> TxToken<'_, N> {
+    /// Sends the first `len` bytes of `buffer`, a frame without its transport checksum.
+    #[inline(never)]
+    fn send(self, mut buffer: Vec<u8>, len: usize) {
         let Half {
             net,
             info,
             tally,
             out,
         } = self.port;
-        let mut buffer = core::mem::take(&mut out.buffer);
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        let (frame, _) = buffer.split_at_mut(len);
-        // Reserved fields that smoltcp skips must not carry bytes of an earlier frame; payload
-        // is always written whole.
-        let (head, _) = frame.split_at_mut(len.min(128));
-        head.fill(0);
-        let result = build(frame);
+        let frame = buffer.get_mut(..len).unwrap_or_default();
         if let Some(highest) = &mut out.highest {
             frame::keep_up(frame, highest);
         }
@@ -334,6 +337,19 @@ impl<N: Net> phy::TxToken for TxToken<'_, N> {
             }
         }
         out.buffer = buffer;
+    }
+}
+
+impl<N: Net> phy::TxToken for TxToken<'_, N> {
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
+    }
+
+    // Part of every place where smoltcp sends something: what is the same everywhere is not here.
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, build: F) -> R {
+        let mut buffer = self.port.out.blank(len);
+        let result = build(buffer.get_mut(..len).unwrap_or_default());
+        self.send(buffer, len);
         result
     }
 }

@@ -118,6 +118,8 @@ impl Heap {
 
 // SAFETY: everything is done by talc; only what has not been claimed is not zeroed, which is zero.
 unsafe impl GlobalAlloc for Heap {
+    // Once in an image, not wherever something is allocated.
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller vouches.
         self.noting(unsafe { self.arena.alloc(layout) }, layout.size())
