@@ -2,6 +2,10 @@
 
 use core::time::Duration;
 
+use memchr::memchr;
+
+use crate::fields::decimal;
+
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -74,52 +78,44 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 /// Reads a date in any of the three forms that a recipient must accept; whole seconds since
 /// 1970. `now` places a two-digit year: never more than 50 years ahead.
 pub(crate) fn parse(text: &[u8], now: Option<Duration>) -> Option<Duration> {
-    let text = core::str::from_utf8(text).ok()?;
-    let (year, month, day, time) = match text.split_once(',') {
-        Some((_, rest)) => {
-            let rest = rest.strip_prefix(' ')?;
-            let (date, time) = rest.strip_suffix(" GMT")?.rsplit_once(' ')?;
-            let short = date.contains('-');
-            let mut parts = date.split(if short { '-' } else { ' ' });
-            let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
-            if parts.next().is_some() {
-                return None;
-            }
-            let year = match short {
-                true => full_year(number(year, 2)?, now),
-                false => number(year, 4)?,
-            };
-            (year, month, number(day, 2)?, time)
-        }
-        None => {
-            // asctime: `Sun Nov  6 08:49:37 1994`.
-            let mut parts = text.split_ascii_whitespace().skip(1);
-            let (month, day) = (parts.next()?, parts.next()?);
-            let (time, year) = (parts.next()?, parts.next()?);
-            (
-                number(year, 4)?,
-                month,
-                number(day, day.len().min(2))?,
-                time,
-            )
-        }
+    // Behind the day's name: where year, month, day and time are.
+    let comma = memchr(b',', text);
+    let (_, text) = text.split_at_checked(comma.unwrap_or(3))?;
+    let (year, month, day, time) = if is_like(text, b", 00 Nov 0000 00:00:00 GMT") {
+        (9..13, 5, 2..4, 14)
+    } else if is_like(text, b", 00-Nov-00 00:00:00 GMT") {
+        (9..11, 5, 2..4, 12)
+    } else if is_like(text, b" Nov 00 00:00:00 0000") {
+        (17..21, 1, 5..7, 8)
+    } else if is_like(text, b" Nov  0 00:00:00 0000") {
+        (17..21, 1, 6..7, 8)
+    } else {
+        return None;
     };
-    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let mut parts = time.split(':').map(|part| number(part, 2));
-    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 || day > 31 {
+    let number = |range| decimal(text.get(range)?);
+    let two = |at| number(at..at + 2);
+    let is_short = year.len() == 2;
+    let year = number(year)?;
+    let year = if is_short { full_year(year, now) } else { year };
+    let name = text.get(month..month + 3)?;
+    let month = MONTHS.iter().position(|month| month.as_bytes() == name)? as u64 + 1;
+    let (day, hour, minute, second) = (number(day)?, two(time)?, two(time + 3)?, two(time + 6)?);
+    if hour > 23 || minute > 59 || second > 60 || day > 31 {
         return None;
     }
     let seconds = days(year, month, day)? * DAY + hour * 3600 + minute * 60 + second;
     Some(Duration::from_secs(seconds))
 }
 
-fn number(text: &str, digits: usize) -> Option<u64> {
-    if text.len() == digits {
-        crate::fields::decimal(text.as_bytes())
-    } else {
-        None
-    }
+/// The text has this form: a digit for every `0`, some byte for every letter of `Nov`, and all
+/// others as they are.
+fn is_like(text: &[u8], form: &[u8]) -> bool {
+    text.len() == form.len()
+        && text.iter().zip(form).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            b'N' | b'o' | b'v' => true,
+            _ => byte == form,
+        })
 }
 
 fn full_year(short: u64, now: Option<Duration>) -> u64 {

@@ -24,9 +24,7 @@ impl<'a> Fields<'a> {
         lines.filter_map(move |line| {
             let (found, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
-            found
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then(|| value.trim_ascii())
+            alike(found, name).then(|| trim(value))
         })
     }
 
@@ -35,10 +33,7 @@ impl<'a> Fields<'a> {
         let lines = Lines { rest: self.lines };
         lines.filter_map(|line| {
             let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
-            Some((
-                core::str::from_utf8(name).ok()?,
-                value.get(1..)?.trim_ascii(),
-            ))
+            Some((core::str::from_utf8(name).ok()?, trim(value.get(1..)?)))
         })
     }
 
@@ -65,31 +60,57 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
+/// Two names, or two words that are compared as names are.
+#[inline(never)]
+pub(crate) fn alike(a: &[u8], b: &str) -> bool {
+    a.eq_ignore_ascii_case(b.as_bytes())
+}
+
+/// A value without the whitespace around it.
+#[inline(never)]
+pub(crate) const fn trim(value: &[u8]) -> &[u8] {
+    value.trim_ascii()
+}
+
 /// The elements of one comma-separated list, without whitespace around them and without empty
 /// ones.
-pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(value);
-    core::iter::from_fn(move || {
-        let value = rest?;
-        let (mut quoted, mut escaped) = (false, false);
-        let comma = value.iter().position(|&byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' => return !quoted,
-                _ => {}
+pub(crate) const fn elements(value: &[u8]) -> Elements<'_> {
+    Elements { rest: Some(value) }
+}
+
+pub(crate) struct Elements<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let value = self.rest?;
+            let (mut quoted, mut escaped) = (false, false);
+            let comma = value.iter().position(|&byte| {
+                match byte {
+                    _ if escaped => escaped = false,
+                    b'\\' if quoted => escaped = true,
+                    b'"' => quoted = !quoted,
+                    b',' => return !quoted,
+                    _ => {}
+                }
+                false
+            });
+            let (element, after) = match comma.and_then(|at| value.split_at_checked(at)) {
+                Some((element, after)) => (element, after.get(1..)),
+                None => (value, None),
+            };
+            self.rest = after;
+            let element = trim(element);
+            if !element.is_empty() {
+                return Some(element);
             }
-            false
-        });
-        let (element, after) = match comma.and_then(|at| value.split_at_checked(at)) {
-            Some((element, after)) => (element, after.get(1..)),
-            None => (value, None),
-        };
-        rest = after;
-        Some(element.trim_ascii())
-    })
-    .filter(|element| !element.is_empty())
+        }
+    }
 }
 
 /// tchar (RFC 9110 §5.6.2).
@@ -108,22 +129,25 @@ pub(crate) fn is_sendable(name: &str, value: &[u8]) -> bool {
     !name.is_empty()
         && name.bytes().all(is_token_byte)
         && value.iter().copied().all(is_value_byte)
-        && value.trim_ascii().len() == value.len()
+        && trim(value).len() == value.len()
 }
 
 /// Only the library may send these: they decide where a message ends.
 pub(crate) fn is_framing(name: &str) -> bool {
     ["content-length", "transfer-encoding", "connection"]
         .iter()
-        .any(|framing| name.eq_ignore_ascii_case(framing))
+        .any(|framing| alike(name.as_bytes(), framing))
 }
 
 /// A decimal number of ASCII digits only, no sign and no space.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() {
         return None;
     }
-    core::str::from_utf8(text).ok()?.parse().ok()
+    text.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// The decimal digits of `number`, at the end of `space`.

@@ -1,10 +1,11 @@
 //! A folder of files as a website.
 
+use alloc::format;
+
 use mirage_device::{Asset, Assets, Flow, Sleep};
 
 use crate::condition::{self, Validators, Verdict};
 use crate::exchange::{Answer, Done, Exchange, Handler};
-use crate::fields::decimal_text;
 use crate::range::{self, Wanted};
 use crate::{Error, Request, Status, negotiate};
 
@@ -187,22 +188,11 @@ fn content_range<'c, F: Flow, S: Sleep>(
     part: Option<(usize, usize)>,
     length: usize,
 ) -> Answer<'c, F, S> {
-    let mut text = alloc::vec::Vec::with_capacity(48);
-    text.extend_from_slice(b"bytes ");
-    let number = |text: &mut alloc::vec::Vec<u8>, number: usize| {
-        text.extend_from_slice(decimal_text(number as u64, &mut [0; 20]));
+    let text = match part {
+        Some((start, end)) => format!("bytes {start}-{}/{length}", end.saturating_sub(1)),
+        None => format!("bytes */{length}"),
     };
-    match part {
-        Some((start, end)) => {
-            number(&mut text, start);
-            text.push(b'-');
-            number(&mut text, end.saturating_sub(1));
-        }
-        None => text.push(b'*'),
-    }
-    text.push(b'/');
-    number(&mut text, length);
-    answer.trusted("Content-Range: ", &text)
+    answer.trusted("Content-Range: ", text.as_bytes())
 }
 
 /// Finds what the path of a request leads to.

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use memchr::memchr;
 
-use crate::fields::{Fields, decimal, elements};
+use crate::fields::{Fields, alike, decimal, elements};
 use crate::{Limits, Status, target};
 
 /// Finds the end of a head without looking at any byte twice.
@@ -225,7 +225,7 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn take(&mut self, name: &str, value: &'a [u8]) -> Result<(), Refusal> {
-        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        let is = |wanted: &str| alike(name.as_bytes(), wanted);
         match name.len() {
             4 if is("host") => {
                 let valid = target::is_authority(value);
@@ -249,12 +249,12 @@ impl<'a> Facts<'a> {
             }
             10 if is("connection") => {
                 for option in elements(value) {
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.close |= alike(option, "close");
+                    self.keep_alive |= alike(option, "keep-alive");
                 }
             }
             6 if is("expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
+                if !alike(value, "100-continue") {
                     let reason = "this expectation is not known";
                     return Err(Refusal {
                         status: Status::EXPECTATION_FAILED,
@@ -280,12 +280,16 @@ impl<'a> Facts<'a> {
                 "a request must not have both Transfer-Encoding and Content-Length",
             )),
             (Some(_), None) if http10 => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Length::Chunked),
+            (Some(coding), None) if alike(coding, "chunked") => Ok(Length::Chunked),
             (Some(coding), None) => {
-                let chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
-                let last = elements(coding).last().is_some_and(|last| chunked(&last));
-                let once = elements(coding).filter(chunked).count() == 1;
-                if last && once && elements(coding).count() > 1 {
+                // Chunked must be there once, and last.
+                let (mut codings, mut chunked, mut last) = (0, 0, false);
+                for coding in elements(coding) {
+                    codings += 1;
+                    last = alike(coding, "chunked");
+                    chunked += usize::from(last);
+                }
+                if last && chunked == 1 && codings > 1 {
                     let reason = "the only transfer coding spoken here is chunked";
                     return Err(Refusal {
                         status: Status::NOT_IMPLEMENTED,

@@ -7,7 +7,7 @@ use core::ops::Range;
 use mirage_device::{Flow, Sleep};
 
 use crate::body::{self, Body, Staging};
-use crate::fields::{Fields, decimal, elements};
+use crate::fields::{Fields, alike, decimal, elements};
 use crate::head::Length;
 use crate::limits::Patience;
 use crate::wire::Wire;
@@ -44,7 +44,7 @@ impl Head {
         }
         let (mut length, mut coding, mut keep_alive, mut close) = (None, None, false, false);
         for field in parsed.headers.iter() {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            let is = |name: &str| alike(field.name.as_bytes(), name);
             if is("content-length") {
                 let value =
                     decimal(field.value).ok_or(Error::Malformed("its length is not valid"))?;
@@ -57,8 +57,8 @@ impl Head {
                 }
             } else if is("connection") {
                 for option in elements(field.value) {
-                    close |= option.eq_ignore_ascii_case(b"close");
-                    keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    close |= alike(option, "close");
+                    keep_alive |= alike(option, "keep-alive");
                 }
             }
         }
@@ -71,9 +71,7 @@ impl Head {
                     "it has both a length and a transfer coding",
                 ));
             }
-            (Some(coding), None) if minor == 1 && coding.eq_ignore_ascii_case(b"chunked") => {
-                Some(Length::Chunked)
-            }
+            (Some(coding), None) if minor == 1 && alike(coding, "chunked") => Some(Length::Chunked),
             (Some(_), None) => return Err(Error::Malformed("its transfer coding is not known")),
             (None, Some(length)) => Some(Length::Known(length)),
             (None, None) => None,

@@ -1,12 +1,12 @@
 //! Content codings by preference (RFC 9110 §12.5.3).
 
-use crate::fields::Fields;
+use crate::fields::{Fields, alike, trim};
 
 /// The client would rather have `coding` than the content as it is.
 pub(crate) fn prefers(fields: Fields<'_>, coding: &str) -> bool {
     let (mut ours, mut identity, mut any) = (None, None, None);
     for element in fields.list("accept-encoding") {
-        let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let mut parts = element.split(|&byte| byte == b';').map(trim);
         let name = parts.next().unwrap_or_default();
         let weight = match parts.next() {
             None => Some(1000),
@@ -16,7 +16,7 @@ pub(crate) fn prefers(fields: Fields<'_>, coding: &str) -> bool {
         let Some(weight) = weight.filter(|_| parts.next().is_none()) else {
             continue;
         };
-        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        let is = |wanted: &str| alike(name, wanted);
         if is(coding) || coding == "gzip" && is("x-gzip") {
             ours = Some(weight);
         } else if is("identity") {

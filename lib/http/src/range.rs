@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::fields::decimal;
+use crate::fields::{alike, decimal, trim};
 
 /// What a `Range` field asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub(crate) fn wanted(field: Option<&[u8]>, length: usize) -> Wanted {
     let Some(spec) = field.and_then(|field| field.get(..6).zip(field.get(6..))) else {
         return Wanted::Whole;
     };
-    if !spec.0.eq_ignore_ascii_case(b"bytes=") {
+    if !alike(spec.0, "bytes=") {
         return Wanted::Whole;
     }
-    let spec = spec.1.trim_ascii();
+    let spec = trim(spec.1);
     let Some(dash) = memchr::memchr(b'-', spec) else {
         return Wanted::Whole;
     };

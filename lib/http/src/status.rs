@@ -11,23 +11,12 @@ macro_rules! statuses {
                 #[doc = concat!(stringify!($code), " ", $reason)]
                 pub const $name: Self = Self($code);
             )*
-
-            /// The reason phrase that RFC 9110 §15 suggests; empty for a code without one here.
-            pub const fn reason(self) -> &'static str {
-                match self.0 {
-                    $($code => $reason,)*
-                    _ => "",
-                }
-            }
-
-            /// The whole status line, where it is known beforehand.
-            pub(crate) const fn line(self) -> Option<&'static str> {
-                match self.0 {
-                    $($code => Some(concat!("HTTP/1.1 ", stringify!($code), " ", $reason, "\r\n")),)*
-                    _ => None,
-                }
-            }
         }
+
+        /// The status lines of the codes that are known here.
+        const LINES: &[(u16, &str)] = &[
+            $(($code, concat!("HTTP/1.1 ", stringify!($code), " ", $reason, "\r\n")),)*
+        ];
     };
 }
 
@@ -73,6 +62,19 @@ impl Status {
         } else {
             None
         }
+    }
+
+    /// The reason phrase that RFC 9110 §15 suggests; empty for a code without one here.
+    pub fn reason(self) -> &'static str {
+        let line = self.line().unwrap_or_default();
+        line.get("HTTP/1.1 200 ".len()..line.len().saturating_sub(2))
+            .unwrap_or_default()
+    }
+
+    /// The whole status line, where it is known beforehand.
+    pub(crate) fn line(self) -> Option<&'static str> {
+        let found = LINES.iter().find(|(code, _)| *code == self.0)?;
+        Some(found.1)
     }
 
     /// The code.

@@ -1,5 +1,7 @@
 //! Request targets and authorities (RFC 9112 §3.2, RFC 3986).
 
+use crate::fields::{alike, decimal};
+
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
@@ -25,7 +27,7 @@ pub(crate) fn parse<'a>(method: &str, target: &'a str) -> Option<Target<'a>> {
     }
     let (scheme, rest) = target.split_once(':')?;
     let rest = rest.strip_prefix("//")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+    if !alike(scheme.as_bytes(), "http") && !alike(scheme.as_bytes(), "https") {
         return None;
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -120,9 +122,7 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
     let port_ok = match port.split_first() {
         None => true,
         Some((b':', [])) => true,
-        Some((b':', digits)) => {
-            crate::fields::decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX))
-        }
+        Some((b':', digits)) => decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX)),
         Some(_) => false,
     };
     host_ok && port_ok
