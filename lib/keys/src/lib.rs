@@ -192,22 +192,15 @@ impl<'a> Keys<'a> {
     /// of another type, a value where there may be none.
     pub fn get<T: FromKey<'a>>(&self, name: &str) -> Result<T, KeyError> {
         let entry = self.entry(name)?;
-        let Some(text) = entry.text() else {
-            return T::absent().ok_or_else(|| KeyError::Optional {
-                key: name.to_string(),
-            });
-        };
-        if T::reads(entry.spec.kind) {
-            entry.spec.check(text)?;
-            if let Some(value) = T::from_key(text) {
-                return Ok(value);
+        let value = match entry.text() {
+            None => T::absent(),
+            Some(text) if T::reads(entry.spec.kind) => {
+                entry.spec.check(text)?;
+                T::from_key(text)
             }
-        }
-        Err(KeyError::OtherType {
-            key: name.to_string(),
-            kind: entry.spec.kind,
-            rust: core::any::type_name::<T>(),
-        })
+            Some(_) => None,
+        };
+        value.ok_or_else(|| entry.unreadable(core::any::type_name::<T>()))
     }
 
     /// The level that the key `log` asks for, in the words of the crate `log`.
@@ -226,6 +219,15 @@ impl<'a> Keys<'a> {
 impl<'a> Entry<'a> {
     fn text(&self) -> Option<&'a str> {
         self.given.or(self.spec.default)
+    }
+
+    /// Why the type `rust` cannot be had from it.
+    fn unreadable(&self, rust: &'static str) -> KeyError {
+        let (key, kind) = (self.spec.name.to_string(), self.spec.kind);
+        match self.text() {
+            None => KeyError::Optional { key },
+            Some(_) => KeyError::OtherType { key, kind, rust },
+        }
     }
 }
 

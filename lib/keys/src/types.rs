@@ -77,11 +77,9 @@ impl KeyType {
     pub fn check(self, value: &str) -> Result<(), WrongType> {
         let right = match self {
             Self::Bool => value.parse::<bool>().is_ok(),
-            // Digits alone: `parse` would take a sign.
-            Self::U16 | Self::U32 | Self::U64 if value.starts_with('+') => false,
-            Self::U16 => value.parse::<u16>().is_ok(),
-            Self::U32 => value.parse::<u32>().is_ok(),
-            Self::U64 => value.parse::<u64>().is_ok(),
+            Self::U16 => number(value).is_some_and(|n| n <= u16::MAX.into()),
+            Self::U32 => number(value).is_some_and(|n| n <= u32::MAX.into()),
+            Self::U64 => number(value).is_some(),
             Self::String => true,
             Self::Duration => duration(value).is_some(),
             Self::Ip => value.parse::<IpAddr>().is_ok(),
@@ -113,11 +111,20 @@ impl FromStr for KeyType {
     }
 }
 
+/// A number written in digits alone: `parse` would take a sign.
+#[inline(never)]
+pub(super) fn number(text: &str) -> Option<u64> {
+    match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse().ok(),
+        false => None,
+    }
+}
+
 /// A number and a unit, `500ms`: ns, us, ms, s, m (minutes) or h.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
+    let number = self::number(number)?;
     Some(match unit {
         "ns" => Duration::from_nanos(number),
         "us" => Duration::from_micros(number),

@@ -1,10 +1,11 @@
 use alloc::string::{String, ToString};
 use core::net::IpAddr;
+use core::str::FromStr;
 use core::time::Duration;
 
 use mirage_device::Cidr;
 
-use super::types::{KeyType, duration};
+use super::types::{KeyType, duration, number};
 
 /// A Rust type that a key's value can be read into.
 pub trait FromKey<'a>: Sized {
@@ -20,30 +21,36 @@ pub trait FromKey<'a>: Sized {
     }
 }
 
-macro_rules! parsed {
-    ($($rust:ty => $kind:ident),*) => {$(
+macro_rules! read {
+    ($($rust:ty => $kind:ident by $read:expr),*) => {$(
         impl FromKey<'_> for $rust {
             fn reads(kind: KeyType) -> bool {
                 kind == KeyType::$kind
             }
 
             fn from_key(text: &str) -> Option<Self> {
-                text.parse().ok()
+                $read(text)
             }
         }
     )*};
 }
 
-parsed!(bool => Bool, u16 => U16, u32 => U32, u64 => U64, IpAddr => Ip, Cidr => Cidr);
+read!(
+    bool => Bool by parsed,
+    u16 => U16 by fitting,
+    u32 => U32 by fitting,
+    u64 => U64 by number,
+    Duration => Duration by duration,
+    IpAddr => Ip by parsed,
+    Cidr => Cidr by parsed
+);
 
-impl FromKey<'_> for Duration {
-    fn reads(kind: KeyType) -> bool {
-        kind == KeyType::Duration
-    }
+fn parsed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
 
-    fn from_key(text: &str) -> Option<Self> {
-        duration(text)
-    }
+fn fitting<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    number(text)?.try_into().ok()
 }
 
 impl<'a> FromKey<'a> for &'a str {

@@ -108,8 +108,9 @@ impl State {
     /// Has everything sent that is to be sent, until there is no room.
     fn transmit_all<N: Net>(&mut self, port: &mut Port<N>) {
         let mut queue = core::mem::take(&mut self.queue);
-        let mut works = queue.drain(..);
-        for work in works.by_ref() {
+        let mut done = 0;
+        for &work in &queue {
+            done += 1;
             if let Some(endpoint) = self.endpoint(work) {
                 endpoint.queued = false;
                 match work {
@@ -126,12 +127,9 @@ impl State {
             }
         }
         // Those that had no turn go first the next time.
-        let rest: alloc::vec::Vec<Work> = works.collect();
-        self.queue.splice(..0, rest);
-        if self.queue.is_empty() {
-            // The usual case: keep the memory.
-            self.queue = queue;
-        }
+        queue.drain(..done);
+        queue.append(&mut self.queue);
+        self.queue = queue;
     }
 
     /// Takes a batch of frames. How many there were.

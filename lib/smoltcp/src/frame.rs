@@ -42,9 +42,14 @@ impl Hash for Tuple {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits(),
         };
-        state.write_u32(u32::from(self.remote_port) << 16 | u32::from(self.local_port));
-        state.write_u128(number(self.remote));
-        state.write_u128(number(self.local));
+        let mut bytes = [0; 36];
+        let (remote, rest) = bytes.split_at_mut(16);
+        let (local, ports) = rest.split_at_mut(16);
+        remote.copy_from_slice(&number(self.remote).to_ne_bytes());
+        local.copy_from_slice(&number(self.local).to_ne_bytes());
+        let both = u32::from(self.remote_port) << 16 | u32::from(self.local_port);
+        ports.copy_from_slice(&both.to_ne_bytes());
+        state.write(&bytes);
     }
 }
 

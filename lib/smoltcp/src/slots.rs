@@ -84,6 +84,10 @@ impl<T> Slots<T> {
             })
     }
 
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|(_, slot)| slot.as_mut())
+    }
+
     pub fn ids(&self) -> Vec<Id> {
         self.iter().map(|(id, _)| id).collect()
     }

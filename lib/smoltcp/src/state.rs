@@ -327,16 +327,8 @@ impl State {
         for id in self.connections.ids() {
             self.fail(id, FlowError::Gone);
         }
-        for id in self.bound.ids() {
-            if let Some(bound) = self.bound.get_mut(id) {
-                bound.wake();
-            }
-        }
-        for id in self.listeners.ids() {
-            if let Some(listening) = self.listeners.get_mut(id) {
-                listening.wake();
-            }
-        }
+        self.bound.values_mut().for_each(Bound::wake);
+        self.listeners.values_mut().for_each(Listening::wake);
     }
 }
 
