@@ -59,17 +59,15 @@ pub(crate) async fn run<F: Flow, S: Sleep, H: Handler>(
         end: 0,
     };
     match connection.serve(handler).await {
-        End::Quiet => connection.close().await,
-        End::Evicted => {}
-        End::Refused(refusal) => {
-            connection.refuse(refusal).await;
-            connection.close().await;
-        }
+        End::Quiet => {}
+        End::Refused(refusal) => connection.refuse(refusal).await,
+        End::Evicted => return,
         End::Failed(error) => {
             log::debug!("connection ended: {error}");
-            connection.link.wire.flow.abort();
+            return connection.link.wire.flow.abort();
         }
     }
+    connection.close().await;
 }
 
 impl<F: Flow, S: Sleep> Connection<F, S> {
@@ -153,40 +151,27 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         loop {
             let received = self.buffer.get(self.start..self.end).unwrap_or_default();
             // An empty line before a request is left over from the one before (RFC 9112 §2.2).
-            match scan.find_end(received) {
-                Ok(Some(length)) if length <= self.link.shared.limits.head => {
-                    if self.link.output.len() >= FULL {
-                        self.link.flush().await.map_err(End::Failed)?;
-                    }
-                    return Ok(length);
-                }
-                Ok(Some(_)) => return Err(End::Refused(self.too_long(true))),
-                Ok(None) => {}
-                Err(reason) => {
-                    return Err(End::Refused(Refusal {
-                        status: Status::BAD_REQUEST,
-                        reason,
-                    }));
-                }
-            }
+            let found = scan.find_end(received).map_err(|reason| {
+                let status = Status::BAD_REQUEST;
+                End::Refused(Refusal { status, reason })
+            })?;
             let received = received.len();
             let limits = &self.link.shared.limits;
             let line_too_long = !scan.has_line() && received > limits.request_line;
-            if received > limits.head || line_too_long {
+            if found.unwrap_or(received) > limits.head || line_too_long {
                 return Err(End::Refused(self.too_long(scan.has_line())));
             }
-            self.link.flush().await.map_err(End::Failed)?;
+            if found.is_none() || self.link.output.len() >= FULL {
+                self.link.flush().await.map_err(End::Failed)?;
+            }
+            if let Some(length) = found {
+                return Ok(length);
+            }
             self.make_room();
-            let count = match received {
-                0 => self.read_idle().await?,
-                _ => {
-                    let time = self.link.shared.limits.head_time;
-                    let now = || self.link.wire.now();
-                    let deadline = *deadline.get_or_insert_with(|| now() + time);
-                    self.read_more(deadline).await?
-                }
-            };
-            self.end += count;
+            if received > 0 && deadline.is_none() {
+                deadline = Some(self.link.wire.now() + self.link.shared.limits.head_time);
+            }
+            self.end += self.receive(deadline).await?;
         }
     }
 
@@ -222,32 +207,29 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         }
     }
 
-    /// Waits for the first byte of a request.
-    async fn read_idle(&mut self) -> Result<usize, End> {
-        // An idle connection holds no memory for answers.
-        self.link.give_buffer();
+    /// Waits for the next bytes of a head: until `deadline`, or, for the first ones, as long as
+    /// the connection may be idle.
+    async fn receive(&mut self, deadline: Option<Instant>) -> Result<usize, End> {
+        if deadline.is_none() {
+            // An idle connection holds no memory for answers.
+            self.link.give_buffer();
+        }
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let wait = Wait::Idle(self.link.shared.limits.idle, &self.link.slot);
+        let wait = match deadline {
+            Some(deadline) => Wait::Until(deadline),
+            None => Wait::Idle(self.link.shared.limits.idle, &self.link.slot),
+        };
         let read = self.link.wire.read(space, wait).await;
         self.link.slot.busy();
         match read {
-            Ok(0) | Err(Error::TimedOut) => Err(End::Quiet),
-            Ok(count) => Ok(count),
-            Err(Error::Ended) => Err(End::Evicted),
-            Err(error) => Err(End::Failed(error)),
-        }
-    }
-
-    /// Waits for the next bytes of a head that has begun.
-    async fn read_more(&mut self, deadline: Instant) -> Result<usize, End> {
-        let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match self.link.wire.read(space, Wait::Until(deadline)).await {
             Ok(0) => Err(End::Quiet),
             Ok(count) => Ok(count),
+            Err(Error::TimedOut) if deadline.is_none() => Err(End::Quiet),
             Err(Error::TimedOut) => Err(End::Refused(Refusal {
                 status: Status::REQUEST_TIMEOUT,
                 reason: "the head came too slowly",
             })),
+            Err(Error::Ended) => Err(End::Evicted),
             Err(error) => Err(End::Failed(error)),
         }
     }

@@ -203,7 +203,7 @@ impl<P: Platform> Runtime<P> {
         device: &'static str,
         result: Result<T, E>,
     ) -> Result<T, Failure> {
-        result.map_err(|error| Failure::new(device, &error))
+        result.map_err(|error| Failure::new(Some(device), &error))
     }
 
     /// Turns what the application's main function gave back, `()` or a `Result`, into the

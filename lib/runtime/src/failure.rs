@@ -10,9 +10,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(device: &'static str, error: &dyn fmt::Display) -> Self {
+    #[inline(never)]
+    pub(crate) fn new(device: Option<&'static str>, error: &dyn fmt::Display) -> Self {
         Self {
-            device: Some(device),
+            device,
             message: error.to_string(),
         }
     }
@@ -43,9 +44,6 @@ impl Outcome for () {
 
 impl<E: fmt::Display> Outcome for Result<(), E> {
     fn into_result(self) -> Result<(), Failure> {
-        self.map_err(|error| Failure {
-            device: None,
-            message: error.to_string(),
-        })
+        self.map_err(|error| Failure::new(None, &error))
     }
 }
