@@ -65,10 +65,11 @@ mod tests {
     use core::time::Duration;
     use mirage_kit::device::io::{Read, Write};
     use mirage_kit::device::{FlowWrite, Sleep};
-    use mirage_testing::{MemoryStack, Network, Simulation};
+    use mirage_sim::World;
+    use mirage_sim::memory::{MemoryStack, Network};
 
     /// An echo server on port 7 of 10.0.0.2, and a host beside it.
-    fn network(simulation: &Simulation) -> MemoryStack {
+    fn network(simulation: &World) -> MemoryStack {
         let network = Network::new();
         let server = network.stack([10, 0, 0, 2].into());
         let main = main(server, simulation.clone(), Keys { port: 7 });
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_stream_comes_back_whole_and_ends_when_the_client_ends_it() {
-        let simulation = Simulation::new();
+        let simulation = World::new(0);
         let client = network(&simulation);
         simulation.block_on(async {
             simulation.sleep(Duration::from_secs(1)).await;
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_datagram_comes_back_to_its_sender() {
-        let simulation = Simulation::new();
+        let simulation = World::new(0);
         let client = network(&simulation);
         simulation.block_on(async {
             simulation.sleep(Duration::from_secs(1)).await;

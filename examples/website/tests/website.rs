@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mirage_assets::{Sealed, pack};
 use mirage_kit::device::{Assets, Sleep, Spawn, Task};
-use mirage_testing::{Network, Simulation};
+use mirage_sim::World;
+use mirage_sim::memory::Network;
 
 #[test]
 fn every_page_of_the_docs_folder_is_served_as_it_is() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let assets = Sealed::new(pack::seal(&docs).unwrap().leak()).unwrap();
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let network = Network::new();
     let main = website::main(
         network.stack([10, 0, 0, 2].into()),

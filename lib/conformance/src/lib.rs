@@ -12,7 +12,7 @@
 //! ```
 //! use core::time::Duration;
 //! use mirage_device::{Clock, Instant, Wall};
-//! use mirage_testing::Simulation;
+//! use mirage_sim::World;
 //!
 //! #[derive(Clone)]
 //! struct Counted<C> { clock: C, booted: Instant, start: Duration }
@@ -23,7 +23,7 @@
 //!     }
 //! }
 //!
-//! let simulation = Simulation::new();
+//! let simulation = World::new(0);
 //! let start = Duration::from_secs(1_700_000_000);
 //! let wall = Counted { clock: simulation.clone(), booted: Instant::ZERO, start };
 //! let check = mirage_conformance::wall::check(&wall, &simulation, Some(start));

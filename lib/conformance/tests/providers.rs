@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mirage_conformance as conformance;
 use mirage_conformance::stack::Network;
-use mirage_testing::pair;
+use mirage_sim::memory::pair;
 use rigs::{Disk, Page, Random, run, wire};
 
 #[test]
@@ -74,7 +74,7 @@ fn a_flow_in_memory_whatever_it_holds() {
 #[test]
 fn a_stack_in_memory() {
     run(async |s| {
-        let network = mirage_testing::Network::new();
+        let network = mirage_sim::memory::Network::new();
         let addresses = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
         network.name("there.example", &addresses[1..]);
         let [near, far] = addresses.map(|address| network.stack(address));

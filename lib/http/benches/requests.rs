@@ -11,7 +11,8 @@ use std::time::Duration;
 use mirage_device::io::{ErrorType, Read, Write};
 use mirage_device::{Asset, Assets, Flow, FlowError, FlowRead, FlowWrite, Spawn};
 use mirage_http::{Server, files};
-use mirage_testing::{Simulation, pair};
+use mirage_sim::World;
+use mirage_sim::memory::pair;
 
 /// The size of nginx's own index page.
 const PAGE: [u8; 612] = [b'x'; 612];
@@ -129,14 +130,14 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap())
 }
 
-fn server(simulation: &Simulation) -> Server<Simulation, Simulation> {
+fn server(simulation: &World) -> Server<World, World> {
     simulation.set_wall(Some(Duration::from_secs(784_111_777)));
     Server::new(simulation.clone(), simulation.clone(), simulation.clone())
 }
 
 fn alone(name: &str, request: &[u8], batch: usize) {
     const REQUESTS: usize = 1_600_000;
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let server = server(&simulation);
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -158,7 +159,7 @@ fn alone(name: &str, request: &[u8], batch: usize) {
 fn together() {
     const CONNECTIONS: usize = 32;
     const REQUESTS: usize = 20_000;
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let server = server(&simulation);
     let mut best = Duration::MAX;
     for _ in 0..5 {

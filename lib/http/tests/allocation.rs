@@ -3,7 +3,8 @@
 use mirage_device::io::{Read, Write};
 use mirage_device::{Asset, Assets, Encoding, Spawn, Task};
 use mirage_http::{Server, files};
-use mirage_testing::{Simulation, pair};
+use mirage_sim::World;
+use mirage_sim::memory::pair;
 use std::time::Duration;
 
 #[derive(Clone, Copy)]
@@ -24,7 +25,7 @@ impl Assets for Site {
 /// Allocations in a conversation of so many requests.
 fn allocations(requests: usize) -> u64 {
     allocation_counter::measure(|| {
-        let simulation = Simulation::new();
+        let simulation = World::new(0);
         simulation.set_wall(Some(Duration::from_secs(784_111_777)));
         let server = Server::new(simulation.clone(), simulation.clone(), simulation.clone());
         let (mut client, flow) = pair(4096);
@@ -58,7 +59,7 @@ fn a_request_for_a_file_allocates_nothing() {
 
 #[test]
 fn the_future_of_a_connection_is_small() {
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let server = Server::new(simulation.clone(), simulation.clone(), simulation.clone());
     let (_client, flow) = pair(4096);
     let handler = files(Site);

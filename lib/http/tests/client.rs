@@ -6,11 +6,12 @@ use common::Lab;
 use mirage_device::io::{Read, Write};
 use mirage_device::{Flow, FlowWrite, Sleep, Spawn, Stack, StackError, Task};
 use mirage_http::{Client, ClientError, Error, Limits, Outgoing, Server, get};
-use mirage_testing::{MemoryFlow, MemoryStack, Network, Simulation, pair};
+use mirage_sim::World;
+use mirage_sim::memory::{MemoryFlow, MemoryStack, Network, pair};
 use std::time::Duration;
 
 /// The lab on port 80 and 8080 of `lab.test`, and a host beside it.
-fn network(simulation: &Simulation) -> MemoryStack {
+fn network(simulation: &World) -> MemoryStack {
     let network = Network::new();
     let server = network.stack([10, 0, 0, 1].into());
     network.name("lab.test", &[[10, 0, 0, 9].into(), [10, 0, 0, 1].into()]);
@@ -27,7 +28,7 @@ fn network(simulation: &Simulation) -> MemoryStack {
 
 #[test]
 fn a_name_is_resolved_and_its_addresses_are_tried_in_order() {
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let stack = network(&simulation);
     simulation.block_on(async {
         for (url, expected) in [
@@ -62,7 +63,7 @@ fn a_name_is_resolved_and_its_addresses_are_tried_in_order() {
 
 #[test]
 fn requests_follow_each_other_on_one_connection_in_every_framing() {
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let stack = network(&simulation);
     simulation.block_on(async {
         let mut client = Client::connect(&stack, simulation.clone(), "lab.test", 80)
@@ -135,7 +136,7 @@ fn requests_follow_each_other_on_one_connection_in_every_framing() {
 
 #[test]
 fn a_request_that_cannot_be_sent_is_refused_before_anything_is_sent() {
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let (flow, _server) = pair(100);
     let mut client = Client::new(flow, simulation.clone(), "a").unwrap();
     let good = Outgoing {
@@ -208,7 +209,7 @@ fn a_request_that_cannot_be_sent_is_refused_before_anything_is_sent() {
 
 /// What the client makes of a server that answers with `answer` and closes if `ends`.
 fn answered(answer: &[u8], ends: bool, method: &str) -> Result<(u16, Vec<u8>), Error> {
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let (flow, server) = pair(100_000);
     let (mut reader, mut writer) = server.split();
     let answer = answer.to_vec();
@@ -365,8 +366,8 @@ fn an_address_that_does_not_answer_costs_ten_seconds() {
     struct Silent;
     impl Stack for Silent {
         type Flow = MemoryFlow;
-        type Listener = mirage_testing::MemoryListener;
-        type Udp = mirage_testing::MemoryUdp;
+        type Listener = mirage_sim::memory::MemoryListener;
+        type Udp = mirage_sim::memory::MemoryUdp;
         async fn up(&self) {}
         fn addresses(&self) -> Vec<mirage_device::Cidr> {
             vec![]
@@ -388,7 +389,7 @@ fn an_address_that_does_not_answer_costs_ten_seconds() {
             Ok(vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()])
         }
     }
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let found = simulation.block_on(get(&Silent, &simulation, "http://silent.test/"));
     assert_eq!(found, Err(ClientError::Stack(StackError::TimedOut)));
     let early = simulation.timeout(Duration::ZERO, std::future::ready(()));

@@ -6,7 +6,6 @@ use common::{Lab, ask, connect, converse, read_all, talk};
 use mirage_device::io::{Read, Write};
 use mirage_device::{FlowError, Sleep, Spawn};
 use mirage_http::Limits;
-use mirage_testing::Simulation;
 use std::time::Duration;
 
 #[test]
@@ -19,7 +18,7 @@ fn an_answer_is_what_the_handler_said_and_nothing_more() {
 
 #[test]
 fn with_a_wall_clock_every_answer_is_dated() {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     simulation.set_wall(Some(Duration::from_secs(784_111_776)));
     let flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     let ask: &[u8] = b"GET /empty HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -115,7 +114,7 @@ fn a_status_without_content_has_none() {
 
 #[test]
 fn a_client_that_waits_for_100_gets_it_when_the_content_is_wanted() {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let mut flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     simulation.block_on(async {
         let head =
@@ -188,7 +187,7 @@ fn an_answer_of_the_wrong_length_is_cut_off_by_a_reset() {
 fn the_last_answer_survives_what_the_client_still_sends() {
     // The client sends more than it is allowed, and reads only afterwards: closing at once would
     // answer its bytes with a reset, and the reset would destroy the 413.
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let mut flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     simulation.block_on(async {
         let head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n";
@@ -211,7 +210,7 @@ fn a_client_that_ends_its_side_still_gets_its_answer() {
 
 #[test]
 fn an_answer_is_sent_before_a_slow_handler_is_asked_for_the_next() {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let mut flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     let ask = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
     simulation.block_on(async {
@@ -251,8 +250,8 @@ fn content_beyond_the_limit_is_refused_with_and_without_a_length() {
 #[test]
 fn a_dropped_server_lets_its_connections_finish() {
     use mirage_device::Stack;
-    let simulation = Simulation::new();
-    let network = mirage_testing::Network::new();
+    let simulation = common::world();
+    let network = mirage_sim::memory::Network::new();
     let server = network.stack([10, 0, 0, 1].into());
     let client = network.stack([10, 0, 0, 2].into());
     let address = "10.0.0.1:80".parse().unwrap();

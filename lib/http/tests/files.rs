@@ -5,7 +5,6 @@ mod common;
 use common::{Outcome, connect, converse};
 use mirage_device::{Asset, Assets, Encoding};
 use mirage_http::{Limits, files};
-use mirage_testing::Simulation;
 use std::time::Duration;
 
 /// The content of `page.txt`, and a stand-in for its gzip.
@@ -43,7 +42,7 @@ impl Assets for Site {
 }
 
 fn request(bytes: String, has_404: bool) -> Outcome {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let flow = connect(&simulation, files(Site { has_404 }), Limits::default());
     converse(&simulation, flow, &[bytes.as_bytes()], true)
 }

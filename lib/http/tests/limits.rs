@@ -6,7 +6,8 @@ use common::{Lab, connect, converse, read_all};
 use mirage_device::io::{Read, Write};
 use mirage_device::{Clock, FlowError, Listener, Sleep, Spawn, Stack, Task};
 use mirage_http::{Limits, Server};
-use mirage_testing::{MemoryStack, Network, Simulation};
+use mirage_sim::World;
+use mirage_sim::memory::{MemoryStack, Network};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A server with the default limits, and what it does to a peer that sends these parts, one a
 /// second.
 fn drip<'p>(parts: impl Iterator<Item = &'p [u8]>) -> common::Outcome {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     converse(&simulation, flow, &parts.collect::<Vec<_>>(), false)
 }
@@ -76,7 +77,7 @@ fn a_chunked_body_drips_no_longer_than_another() {
 
 #[test]
 fn a_peer_that_never_reads_is_reset() {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let mut flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     simulation.block_on(async {
         flow.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -93,7 +94,7 @@ fn a_peer_that_never_reads_is_reset() {
 #[test]
 fn a_peer_that_reads_too_slowly_is_reset_and_a_steady_one_is_not() {
     for (bytes, end) in [(10, Err(FlowError::Reset)), (2000, Ok(()))] {
-        let simulation = Simulation::new();
+        let simulation = common::world();
         let mut flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
         simulation.block_on(async {
             let ask = b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -116,8 +117,8 @@ fn a_peer_that_reads_too_slowly_is_reset_and_a_steady_one_is_not() {
 #[test]
 fn a_closing_connection_lingers_no_longer_than_its_limit() {
     // The peer keeps its side open for ever; the server's task ends all the same.
-    let simulation = Simulation::new();
-    let (mut client, flow) = mirage_testing::pair(4096);
+    let simulation = common::world();
+    let (mut client, flow) = mirage_sim::memory::pair(4096);
     let server = Server::new(simulation.clone(), simulation.clone(), simulation.clone());
     let lab = Lab(simulation.clone());
     let task = simulation.spawn(async move { server.serve_flow(flow, &lab).await });
@@ -136,7 +137,7 @@ fn a_closing_connection_lingers_no_longer_than_its_limit() {
     });
 }
 
-fn serve(simulation: &Simulation, connections: usize) -> MemoryStack {
+fn serve(simulation: &World, connections: usize) -> MemoryStack {
     let network = Network::new();
     let listener = network
         .stack([10, 0, 0, 1].into())
@@ -155,7 +156,7 @@ fn serve(simulation: &Simulation, connections: usize) -> MemoryStack {
 
 #[test]
 fn a_new_connection_takes_the_place_of_the_one_idle_longest() {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let client = serve(&simulation, 3);
     let address = "10.0.0.1:80".parse().unwrap();
     let ask = b"GET /empty HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -182,7 +183,7 @@ fn a_new_connection_takes_the_place_of_the_one_idle_longest() {
 
 #[test]
 fn when_none_is_idle_a_new_connection_waits_for_its_turn() {
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let client = serve(&simulation, 2);
     let address = "10.0.0.1:80".parse().unwrap();
     simulation.block_on(async {

@@ -4,7 +4,6 @@ mod common;
 
 use common::{Lab, connect, converse};
 use mirage_http::{Client, Limits, Outgoing};
-use mirage_testing::Simulation;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -17,7 +16,7 @@ fn in_pieces(bytes: &[u8], cuts: &[Index]) -> Vec<u8> {
         .windows(2)
         .map(|pair| &bytes[pair[0]..pair[1]])
         .collect();
-    let simulation = Simulation::new();
+    let simulation = common::world();
     let flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
     converse(&simulation, flow, &pieces, true).received
 }
@@ -140,7 +139,7 @@ proptest! {
         chunked in any::<bool>(),
         stream in any::<bool>(),
     ) {
-        let simulation = Simulation::new();
+        let simulation = common::world();
         let flow = connect(&simulation, Lab(simulation.clone()), Limits::default());
         let mut client = Client::new(flow, simulation.clone(), "a").unwrap();
         let content = parts.concat();
@@ -169,8 +168,8 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        let simulation = Simulation::new();
-        let (flow, server) = mirage_testing::pair(4096);
+        let simulation = common::world();
+        let (flow, server) = mirage_sim::memory::pair(4096);
         let (mut reader, mut writer) = server.split();
         simulation.spawn(async move {
             let _ = reader.read(&mut [0; 100]).await;

@@ -151,7 +151,11 @@ impl<P: Platform> Runtime<P> {
     /// Polls what is ready until `future` is done or nothing is ready. Returns at once: a task
     /// that is always ready is interrupted after 256 polls, and then the deadline has passed
     /// long ago. `main` and `future` are those of [`Runtime::enter`], the same each time.
-    pub fn turn<F: Future>(&self, main: &Main<P>, mut future: Pin<&mut F>) -> Turn<F::Output> {
+    pub fn turn<F: Future + ?Sized>(
+        &self,
+        main: &Main<P>,
+        mut future: Pin<&mut F>,
+    ) -> Turn<F::Output> {
         for _ in 0..POLLS_BETWEEN_DEVICES {
             let Some(handle) = self.0.queue.pop() else {
                 return Turn::Wait(self.0.timers.borrow().next());

@@ -11,11 +11,11 @@ use mirage_device::{
     Block, BlockError, BlockInfo, Console, Entropy, EntropyError, Net, NetError, NetInfo, Received,
     Transmit,
 };
-use mirage_testing::Simulation;
+use mirage_sim::World;
 
 /// Runs a suite on simulated time.
-pub fn run(suite: impl AsyncFnOnce(Simulation) -> Report) -> Report {
-    let simulation = Simulation::new();
+pub fn run(suite: impl AsyncFnOnce(World) -> Report) -> Report {
+    let simulation = World::new(0);
     simulation.clone().block_on(suite(simulation))
 }
 

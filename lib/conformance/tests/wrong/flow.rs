@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use mirage_conformance::flow;
 use mirage_device::io::{ErrorType, Read, Write};
 use mirage_device::{Flow, FlowError, FlowRead, FlowWrite};
-use mirage_testing::{MemoryFlow, MemoryReader, MemoryWriter, pair};
+use mirage_sim::memory::{MemoryFlow, MemoryReader, MemoryWriter, pair};
 
 use crate::rigs::{caught, run, turn};
 

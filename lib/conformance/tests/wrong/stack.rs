@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mirage_conformance::stack::Network;
 use mirage_conformance::{listener, stack, udp};
 use mirage_device::{AddressFamily, Cidr, Flow, Listener, Stack, StackError, Udp};
-use mirage_testing::{MemoryFlow, MemoryListener, MemoryStack, MemoryUdp};
+use mirage_sim::memory::{MemoryFlow, MemoryListener, MemoryStack, MemoryUdp};
 
 use crate::rigs::{caught, run, turn};
 
@@ -210,7 +210,7 @@ fn a_stack_that_is_wrong_in_one_thing() {
         (Fault::SharesPorts, stack::IN_USE),
     ] {
         let report = run(async |s| {
-            let network = mirage_testing::Network::new();
+            let network = mirage_sim::memory::Network::new();
             let addresses = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
             let [near, far] = addresses.map(|address| network.stack(address));
             let near = Wrong { stack: near, fault };

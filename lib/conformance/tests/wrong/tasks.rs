@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use mirage_conformance::spawn;
 use mirage_device::{Spawn, Task};
-use mirage_testing::Simulation;
+use mirage_sim::World;
 
 use crate::rigs::{caught, run};
 
@@ -27,9 +27,9 @@ enum Fault {
 }
 
 #[derive(Clone)]
-struct Wrong(Simulation, Fault);
+struct Wrong(World, Fault);
 
-type Inner<T> = <Simulation as Spawn>::Task<T>;
+type Inner<T> = <World as Spawn>::Task<T>;
 
 struct Handle<T: 'static> {
     inner: Option<Inner<T>>,

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use mirage_conformance::{clock, sleep, wall};
 use mirage_device::{Clock, Instant, Sleep, Wall};
-use mirage_testing::Simulation;
+use mirage_sim::World;
 
 use crate::rigs::{caught, run};
 
 /// Every hundredth answer is a microsecond less than the one before.
 #[derive(Clone)]
-struct GoesBack(Simulation, Rc<Cell<u32>>);
+struct GoesBack(World, Rc<Cell<u32>>);
 
 impl Clock for GoesBack {
     fn now(&self) -> Instant {
@@ -26,7 +26,7 @@ impl Clock for GoesBack {
 
 /// Shows tens of milliseconds only.
 #[derive(Clone)]
-struct Coarse(Simulation);
+struct Coarse(World);
 
 impl Clock for Coarse {
     fn now(&self) -> Instant {
@@ -64,7 +64,7 @@ enum Fault {
 
 #[derive(Clone)]
 struct Wrong {
-    s: Simulation,
+    s: World,
     fault: Fault,
     current: Rc<Cell<u32>>,
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use mirage_device::io::{Read, Write};
 use mirage_device::{Clock, Flow, FlowError, FlowWrite, Sleep, Spawn, Task};
 use mirage_http::{Done, Error, Exchange, Handler, Limits, Request, Server, Status};
-use mirage_testing::{MemoryFlow, Simulation, pair};
+use mirage_sim::World;
+use mirage_sim::memory::{MemoryFlow, pair};
 
 /// Answers in every way that there is.
-pub struct Lab(pub Simulation);
+pub struct Lab(pub World);
 
 impl Handler for Lab {
     async fn handle(
@@ -115,8 +116,15 @@ impl Outcome {
     }
 }
 
+/// A world without a wall clock: answers have no date.
+pub fn world() -> World {
+    let world = World::new(0);
+    world.set_wall(None);
+    world
+}
+
 /// Starts a server for one connection: the client's end of it.
-pub fn connect(simulation: &Simulation, handler: impl Handler, limits: Limits) -> MemoryFlow {
+pub fn connect(simulation: &World, handler: impl Handler, limits: Limits) -> MemoryFlow {
     let (client, flow) = pair(4096);
     let clock = simulation.clone();
     let server = Server::with_limits(clock.clone(), clock.clone(), clock.clone(), limits);
@@ -128,7 +136,7 @@ pub fn connect(simulation: &Simulation, handler: impl Handler, limits: Limits) -
 
 /// Reads until the server closes or resets.
 pub async fn read_all(
-    simulation: &Simulation,
+    simulation: &World,
     flow: &mut (impl Read<Error = FlowError> + ?Sized),
 ) -> Outcome {
     let mut received = Vec::new();
@@ -149,23 +157,13 @@ pub async fn read_all(
 
 /// Sends `parts` with a second between them, ends the client's side if `shutdown`, and reads to
 /// the end. Reads while it writes.
-pub fn talk(
-    handler: fn(Simulation) -> Lab,
-    limits: Limits,
-    parts: &[&[u8]],
-    shutdown: bool,
-) -> Outcome {
-    let simulation = Simulation::new();
+pub fn talk(handler: fn(World) -> Lab, limits: Limits, parts: &[&[u8]], shutdown: bool) -> Outcome {
+    let simulation = world();
     let flow = connect(&simulation, handler(simulation.clone()), limits);
     converse(&simulation, flow, parts, shutdown)
 }
 
-pub fn converse(
-    simulation: &Simulation,
-    flow: MemoryFlow,
-    parts: &[&[u8]],
-    shutdown: bool,
-) -> Outcome {
+pub fn converse(simulation: &World, flow: MemoryFlow, parts: &[&[u8]], shutdown: bool) -> Outcome {
     let (mut reader, mut writer) = flow.split();
     let parts: Vec<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
     let clock = simulation.clone();

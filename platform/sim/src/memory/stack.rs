@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use mirage_device::{AddressFamily, Cidr, Listener, Stack, StackError, Udp};
 
-use crate::flow::{MemoryFlow, pair_between};
+use super::flow::{MemoryFlow, pair_between};
 
 /// Bytes that a connection holds in each direction.
 const CAPACITY: usize = 64 * 1024;
