@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mirage_device::{AddressFamily, Clock, Instant, Sleep, Spawn, Stack};
-use mirage_testing::Simulation;
+use mirage_sim::World;
 
 use crate::input::Input;
 use crate::lan::{self, Lan, OUR_V4, OURS, THEIR_V4, THEIRS};
@@ -18,7 +18,7 @@ const UDP_PAYLOAD: usize = 14 + 20 + 8;
 pub fn dns(input: &[u8]) {
     let mut input = Input::new(input);
     let family = [AddressFamily::Any, AddressFamily::V4, AddressFamily::V6][input.below(3)];
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let lan = Lan::new(false);
     let stack = lan.stack(&simulation, lan::fixed());
     let (theirs, ours) = ((THEIRS, THEIR_V4), (OURS, OUR_V4));

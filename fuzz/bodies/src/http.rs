@@ -7,7 +7,8 @@ use std::time::Duration;
 use mirage_device::io::Read;
 use mirage_device::{Flow, FlowError, FlowWrite, Sleep, Spawn, Task};
 use mirage_http::{Client, Done, Error, Exchange, Handler, Limits, Request, Server, Status};
-use mirage_testing::{Simulation, pair};
+use mirage_sim::World;
+use mirage_sim::memory::pair;
 
 use crate::input::Input;
 
@@ -72,7 +73,7 @@ impl<'a> Pieces<'a> {
 }
 
 /// Writes the pieces, a moment apart, and then shuts down or waits.
-async fn write(clock: Simulation, mut writer: impl FlowWrite, pieces: Vec<Vec<u8>>, ends: bool) {
+async fn write(clock: World, mut writer: impl FlowWrite, pieces: Vec<Vec<u8>>, ends: bool) {
     for piece in pieces {
         if writer.write_all(&piece).await.is_err() {
             break;
@@ -97,7 +98,7 @@ pub fn http_server(input: &[u8]) {
     }
     let pieces = Pieces::read(&mut input);
     let serve = |pieces: Vec<Vec<u8>>| {
-        let (simulation, witness) = (Simulation::new(), Witness::default());
+        let (simulation, witness) = (World::new(0), Witness::default());
         let (flow, theirs) = pair(if flags & 2 == 0 { 4096 } else { 37 });
         let clock = simulation.clone();
         let server =
@@ -270,7 +271,7 @@ pub fn http_client(input: &[u8]) {
     let pieces = Pieces::read(&mut input);
     let ends = flags & 1 == 0;
     let ask = |pieces: Vec<Vec<u8>>| {
-        let simulation = Simulation::new();
+        let simulation = World::new(0);
         let (flow, theirs) = pair(if flags & 2 == 0 { 4096 } else { 37 });
         let (mut reader, writer) = theirs.split();
         let clock = simulation.clone();

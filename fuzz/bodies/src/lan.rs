@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use mirage_device::{Entropy, EntropyError, Net, NetError, NetInfo, Received, Transmit};
+use mirage_sim::World;
 use mirage_smoltcp::{Keys, Smoltcp};
-use mirage_testing::Simulation;
 
 use crate::packet::{self, Checksums, Mac};
 
@@ -58,7 +58,7 @@ impl Lan {
     }
 
     /// A stack at this end, its other end.
-    pub(crate) fn stack(&self, simulation: &Simulation, keys: Keys) -> Smoltcp {
+    pub(crate) fn stack(&self, simulation: &World, keys: Keys) -> Smoltcp {
         let device = Device {
             wire: self.wire.clone(),
             offload: self.offload,

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use mirage_device::io::{Read, Write};
 use mirage_device::{Listener, Sleep, Spawn, Stack, Task, Udp};
+use mirage_sim::World;
 use mirage_smoltcp::{Keys, Smoltcp};
-use mirage_testing::Simulation;
 
 use crate::input::Input;
 use crate::lan::{self, Lan, OUR_V4, OUR_V6, OURS, THEIR_V4, THEIR_V6, THEIRS};
@@ -19,7 +19,7 @@ const UDP: u16 = 5353;
 pub fn stack(input: &[u8]) {
     let mut input = Input::new(input);
     let flags = input.byte();
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let lan = Lan::new(flags & 2 != 0);
     let learns = flags & 1 != 0;
     let keys = if learns {
@@ -50,13 +50,13 @@ pub fn stack(input: &[u8]) {
     simulation.runtime().clear();
 }
 
-fn pass(simulation: &Simulation, time: Duration) {
+fn pass(simulation: &World, time: Duration) {
     simulation.block_on(simulation.sleep(time));
 }
 
 fn step(
     input: &mut Input<'_>,
-    simulation: &Simulation,
+    simulation: &World,
     stack: &Smoltcp,
     lan: &Lan,
     last: &(Vec<u8>, Option<Seen>),
@@ -139,7 +139,7 @@ fn step(
     }
 }
 
-fn serve(simulation: &Simulation, stack: &Smoltcp) {
+fn serve(simulation: &World, stack: &Smoltcp) {
     let local = |port| SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port);
     let mut listener = stack.listen(local(TCP), 16).expect("a port");
     let tasks = simulation.clone();
@@ -169,7 +169,7 @@ fn serve(simulation: &Simulation, stack: &Smoltcp) {
 }
 
 /// A connection is accepted and echoes.
-fn lives(simulation: &Simulation, lan: &Lan) {
+fn lives(simulation: &World, lan: &Lan) {
     let wait = |wanted: &dyn Fn(&Seen) -> bool| {
         for _ in 0..100 {
             pass(simulation, Duration::from_millis(100));

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mirage_device::{Clock, Sleep, Spawn, Task};
-use mirage_testing::Simulation;
+use mirage_sim::World;
 
 use crate::input::Input;
 
@@ -40,7 +40,7 @@ pub fn tasks(input: &[u8]) {
         return;
     }
 
-    let simulation = Simulation::new();
+    let simulation = World::new(0);
     let log = Rc::new(RefCell::new(Vec::new()));
     let held = Rc::new(());
     simulation.block_on(live(simulation.clone(), program, log.clone(), held.clone()));
@@ -102,7 +102,7 @@ fn read(input: &mut Input<'_>, count: &mut usize, depth: usize) -> Program {
 type Log = Rc<RefCell<Vec<(usize, usize, u64)>>>;
 
 fn live(
-    simulation: Simulation,
+    simulation: World,
     program: Rc<Program>,
     log: Log,
     held: Rc<()>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use mirage_device::{Clock, Instant};
 
@@ -180,7 +181,9 @@ impl fmt::Display for Found {
 impl std::error::Error for Found {}
 
 fn run(kept: &Kept, records: bool, scenario: &impl Fn(&World)) -> Run {
+    const YEAR: Duration = Duration::from_secs(366 * 86_400);
     let world = World::with(kept.clone(), records);
+    world.set_limit(YEAR);
     let failure = match catch(true, || scenario(&world)) {
         Ok(()) => None,
         Err(caught) => Some(world.inner().failure().unwrap_or_else(|| {

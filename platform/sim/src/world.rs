@@ -82,14 +82,13 @@ impl World {
 
     pub(crate) fn with(kept: Kept, records: bool) -> Self {
         const NEW_YEAR: Duration = Duration::from_secs(1_767_225_600);
-        const YEAR: Duration = Duration::from_secs(366 * 86_400);
         logger::install();
         let inner = Rc::new(Inner {
             dice: Dice::new(kept.seed),
             chosen: kept.chosen(),
             kept,
             now: Cell::new(0),
-            limit: Cell::new(nanos(YEAR)),
+            limit: Cell::new(u64::MAX),
             wall: Cell::new(Some(NEW_YEAR)),
             events: RefCell::default(),
             ready: RefCell::default(),
@@ -115,7 +114,7 @@ impl World {
     }
 
     /// The runtime of the scenario itself, which has no devices: for what is made with one.
-    pub fn scenario(&self) -> &Runtime<Sim> {
+    pub fn runtime(&self) -> &Runtime<Sim> {
         &self.0.runtime
     }
 
@@ -184,7 +183,8 @@ impl World {
         self.inner().wall.set(at_start);
     }
 
-    /// Sets how long the world may last: a year at first. After that the run fails.
+    /// Sets how long the world may last: a year in [`explore`](crate::explore), for ever
+    /// elsewhere. After that the run fails.
     pub fn set_limit(&self, limit: Duration) {
         self.inner().limit.set(nanos(limit));
     }
