@@ -139,24 +139,20 @@ pub(crate) async fn read<F: FlowRead + FlowWrite, S: Sleep>(
             }
             continue;
         }
-        if let Some(most) = body.direct(buffer.len(), bytes.len()) {
-            let count = wire
-                .receive(buffer.get_mut(..most).unwrap_or_default(), patience)
-                .await?;
-            if count > 0 {
+        let direct = body.direct(buffer.len(), bytes.len());
+        let place = match direct {
+            Some(most) => buffer.get_mut(..most).unwrap_or_default(),
+            None => &mut *bytes,
+        };
+        let count = wire.receive(place, patience).await?;
+        match (&mut body.framing, count) {
+            (Framing::UntilClose { ended }, 0) => *ended = true,
+            (_, 0) => return Err(Error::Ended),
+            _ if direct.is_some() => {
                 body.took(count)?;
                 return Ok(count);
             }
-            match &mut body.framing {
-                Framing::UntilClose { ended } => *ended = true,
-                _ => return Err(Error::Ended),
-            }
-        } else {
-            let count = wire.receive(bytes, patience).await?;
-            if count == 0 {
-                return Err(Error::Ended);
-            }
-            *filled = 0..count;
+            _ => *filled = 0..count,
         }
     }
     Ok(0)

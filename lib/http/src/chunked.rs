@@ -7,6 +7,10 @@ use crate::fields::{is_token_byte, is_value_byte};
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
     state: State,
+    /// Digits of the chunk's size that were read.
+    digits: u8,
+    /// The chunk's size; in [`State::Data`] how much of it is still to come.
+    left: u64,
     /// Bytes of extensions and trailer that may still come: they carry nothing for us, and an
     /// endless supply of them would keep us busy for nothing.
     overhead: usize,
@@ -14,45 +18,19 @@ pub(crate) struct Decoder {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In the size; so many digits were read.
-    Size {
-        digits: u8,
-        size: u64,
-    },
+    Size,
     /// After size or extension, in whitespace that only `;` may follow.
-    Space {
-        size: u64,
-    },
-    ExtensionStart {
-        size: u64,
-    },
-    ExtensionName {
-        size: u64,
-    },
-    NameSpace {
-        size: u64,
-    },
-    ValueStart {
-        size: u64,
-    },
-    ValueToken {
-        size: u64,
-    },
-    Quoted {
-        size: u64,
-    },
-    Escaped {
-        size: u64,
-    },
-    ValueEnd {
-        size: u64,
-    },
-    SizeLf {
-        size: u64,
-    },
-    Data {
-        left: u64,
-    },
+    Space,
+    ExtensionStart,
+    ExtensionName,
+    NameSpace,
+    ValueStart,
+    ValueToken,
+    Quoted,
+    Escaped,
+    ValueEnd,
+    SizeLf,
+    Data,
     DataCr,
     DataLf,
     TrailerStart,
@@ -67,7 +45,9 @@ impl Decoder {
     /// A decoder that allows `overhead` bytes of extensions and trailer in all.
     pub const fn new(overhead: usize) -> Self {
         Self {
-            state: State::Size { digits: 0, size: 0 },
+            state: State::Size,
+            digits: 0,
+            left: 0,
             overhead,
         }
     }
@@ -79,7 +59,7 @@ impl Decoder {
     /// Bytes of the current chunk that are still to come.
     pub const fn left(&self) -> u64 {
         match self.state {
-            State::Data { left } => left,
+            State::Data => self.left,
             _ => 0,
         }
     }
@@ -87,9 +67,9 @@ impl Decoder {
     /// Accounts for bytes of the current chunk that were taken elsewhere, at most
     /// [`Decoder::left`].
     pub fn skip(&mut self, count: u64) {
-        if let State::Data { left } = &mut self.state {
-            *left = left.saturating_sub(count);
-            if *left == 0 {
+        if self.state == State::Data {
+            self.left = self.left.saturating_sub(count);
+            if self.left == 0 {
                 self.state = State::DataCr;
             }
         }
@@ -105,12 +85,12 @@ impl Decoder {
         let (mut consumed, mut produced) = (0, 0);
         while !self.is_done() {
             let rest = input.get(consumed..).unwrap_or_default();
-            if let State::Data { left } = self.state {
+            if self.state == State::Data {
                 let room = output.get_mut(produced..).unwrap_or_default();
                 let count = rest
                     .len()
                     .min(room.len())
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
+                    .min(usize::try_from(self.left).unwrap_or(usize::MAX));
                 if count == 0 {
                     break;
                 }
@@ -139,71 +119,56 @@ impl Decoder {
             Quoted, Size, SizeLf, Space, TrailerLf, TrailerName, TrailerStart, TrailerValue,
             ValueEnd, ValueStart, ValueToken,
         };
-        if !matches!(
-            self.state,
-            Size { .. } | SizeLf { .. } | DataCr | DataLf | FinalLf
-        ) {
+        if !matches!(self.state, Size | SizeLf | DataCr | DataLf | FinalLf) {
             self.overhead = self
                 .overhead
                 .checked_sub(1)
                 .ok_or("extensions and trailer are too long")?;
         }
         let state = match (self.state, byte) {
-            (Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
+            (Size, _) if byte.is_ascii_hexdigit() => {
                 let digit = (byte as char).to_digit(16).map_or(0, u64::from);
-                let size = size
-                    .checked_mul(16)
-                    .and_then(|size| size.checked_add(digit));
-                let (digits, size) = (digits + 1, size.ok_or(SIZE)?);
-                if digits > 16 {
+                let size = self.left.checked_mul(16);
+                self.left = size.and_then(|size| size.checked_add(digit)).ok_or(SIZE)?;
+                self.digits += 1;
+                if self.digits > 16 {
                     return Err(SIZE);
                 }
-                Size { digits, size }
+                Size
             }
-            (Size { digits: 0, .. }, _) => return Err(SIZE),
-            (Size { size, .. }, b'\r') => SizeLf { size },
-            (Size { size, .. }, b' ' | b'\t') => Space { size },
-            (Size { size, .. }, b';') => ExtensionStart { size },
-            (Size { .. }, _) => return Err(SIZE),
-            (SizeLf { size: 0 }, b'\n') => TrailerStart,
-            (SizeLf { size }, b'\n') => Data { left: size },
-            (SizeLf { .. }, _) => return Err(SIZE),
+            (Size, _) if self.digits == 0 => return Err(SIZE),
+            (Size, b'\r') => SizeLf,
+            (Size, b' ' | b'\t') => Space,
+            (Size, b';') => ExtensionStart,
+            (SizeLf, b'\n') if self.left == 0 => TrailerStart,
+            (SizeLf, b'\n') => Data,
+            (Size | SizeLf, _) => return Err(SIZE),
 
-            (Space { size }, b' ' | b'\t') => Space { size },
-            (Space { size }, b';') => ExtensionStart { size },
-            (ExtensionStart { size }, b' ' | b'\t') => ExtensionStart { size },
-            (ExtensionStart { size }, _) if is_token_byte(byte) => ExtensionName { size },
-            (ExtensionName { size }, _) if is_token_byte(byte) => ExtensionName { size },
-            (ExtensionName { size } | NameSpace { size }, b' ' | b'\t') => NameSpace { size },
-            (ExtensionName { size } | NameSpace { size }, b'=') => ValueStart { size },
-            (ExtensionName { size } | NameSpace { size }, b';') => ExtensionStart { size },
-            (ExtensionName { size }, b'\r') => SizeLf { size },
-            (ValueStart { size }, b' ' | b'\t') => ValueStart { size },
-            (ValueStart { size }, b'"') => Quoted { size },
-            (ValueStart { size } | ValueToken { size }, _) if is_token_byte(byte) => {
-                ValueToken { size }
-            }
-            (Quoted { size }, b'"') => ValueEnd { size },
-            (Quoted { size }, b'\\') => Escaped { size },
-            (Quoted { size } | Escaped { size }, _) if is_value_byte(byte) => Quoted { size },
-            (ValueToken { size } | ValueEnd { size }, b';') => ExtensionStart { size },
-            (ValueToken { size } | ValueEnd { size }, b'\r') => SizeLf { size },
-            (ValueToken { size } | ValueEnd { size }, b' ' | b'\t') => Space { size },
+            (Space, b' ' | b'\t') => Space,
+            (ExtensionStart, b' ' | b'\t') => ExtensionStart,
+            (ExtensionStart | ExtensionName, _) if is_token_byte(byte) => ExtensionName,
+            (ExtensionName | NameSpace, b' ' | b'\t') => NameSpace,
+            (ExtensionName | NameSpace, b'=') => ValueStart,
+            (Space | ExtensionName | NameSpace | ValueToken | ValueEnd, b';') => ExtensionStart,
+            (ExtensionName | ValueToken | ValueEnd, b'\r') => SizeLf,
+            (ValueStart, b' ' | b'\t') => ValueStart,
+            (ValueStart, b'"') => Quoted,
+            (ValueStart | ValueToken, _) if is_token_byte(byte) => ValueToken,
+            (Quoted, b'"') => ValueEnd,
+            (Quoted, b'\\') => Escaped,
+            (Quoted | Escaped, _) if is_value_byte(byte) => Quoted,
+            (ValueToken | ValueEnd, b' ' | b'\t') => Space,
             (
-                Space { .. }
-                | ExtensionStart { .. }
-                | ExtensionName { .. }
-                | NameSpace { .. }
-                | ValueStart { .. }
-                | ValueToken { .. }
-                | Quoted { .. }
-                | Escaped { .. }
-                | ValueEnd { .. },
+                Space | ExtensionStart | ExtensionName | NameSpace | ValueStart | ValueToken
+                | Quoted | Escaped | ValueEnd,
                 _,
             ) => return Err(EXTENSION),
 
             (DataCr, b'\r') => DataLf,
-            (DataLf, b'\n') => Size { digits: 0, size: 0 },
+            (DataLf, b'\n') => {
+                (self.digits, self.left) = (0, 0);
+                Size
+            }
             (DataCr | DataLf, _) => return Err(NO_CRLF),
 
             (TrailerStart, b'\r') => FinalLf,
@@ -216,7 +181,7 @@ impl Decoder {
             (TrailerStart | TrailerName | TrailerValue | TrailerLf | FinalLf, _) => {
                 return Err(TRAILER);
             }
-            (Data { .. } | Done, _) => self.state,
+            (Data | Done, _) => self.state,
         };
         Ok(state)
     }

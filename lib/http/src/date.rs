@@ -26,12 +26,7 @@ pub(crate) fn format(time: Duration) -> Text {
     let (days, second) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = civil(days);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    let mut put = |at: usize, bytes: &[u8]| {
-        text.iter_mut()
-            .skip(at)
-            .zip(bytes)
-            .for_each(|(to, from)| *to = *from);
-    };
+    let mut put = |at, bytes: &[u8]| put(&mut text, at, bytes);
     let name =
         |names: &[&'static str], index: u64| names.get(index as usize).copied().unwrap_or("");
     let two = |number: u64| [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
@@ -44,6 +39,12 @@ pub(crate) fn format(time: Duration) -> Text {
     put(20, &two(second / 60 % 60));
     put(23, &two(second % 60));
     text
+}
+
+#[inline(never)]
+fn put(text: &mut Text, at: usize, bytes: &[u8]) {
+    let places = text.iter_mut().skip(at);
+    places.zip(bytes).for_each(|(to, from)| *to = *from);
 }
 
 /// The date of a day counted from 1970: year, month 1 to 12, day 1 to 31. A year that begins in

@@ -112,6 +112,7 @@ fn icmpv6<N: Net>(port: &mut Port<N>, source: Ipv6Addr, group: Ipv6Addr, message
 }
 
 /// Copies what fits of `bytes` to `to[at..]`.
+#[inline(never)]
 fn copy(to: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(to) = to.get_mut(at..) {
         to.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);

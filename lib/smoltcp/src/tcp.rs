@@ -1,5 +1,7 @@
 //! Connections: how they come, what becomes of them, when they are given up.
 
+use alloc::collections::VecDeque;
+
 use mirage_device::{FlowError, Net, StackError};
 use smoltcp::socket::tcp::{Socket, State as TcpState};
 use smoltcp::time::Duration;
@@ -114,7 +116,7 @@ impl State {
                     .get(id)
                     .is_some_and(|c| c.owner == half_open)
             };
-            listening.half_open.retain(|&(_, id)| is_live(id));
+            keep(&mut listening.half_open, |&(_, id)| is_live(id));
         }
         listening.half_open.push_back((now, id));
         Some(id)
@@ -315,7 +317,7 @@ impl State {
         if listening.ready.len() >= 2 * listening.backlog {
             let ready = Owner::Ready(listener);
             let is_live = |id| self.connections.get(id).is_some_and(|c| c.owner == ready);
-            listening.ready.retain(|&id| is_live(id));
+            keep(&mut listening.ready, |&id| is_live(id));
         }
         listening.ready.push_back(id);
         listening.wake();
@@ -540,6 +542,15 @@ impl State {
             connection.owner = Owner::Nobody(now);
             connection.give_up = now + LINGER;
             self.enqueue(Work::Tcp(id));
+        }
+    }
+}
+
+/// Drops those of a queue that are not `wanted`. As `retain`, in a third of its code.
+fn keep<T>(queue: &mut VecDeque<T>, wanted: impl Fn(&T) -> bool) {
+    for _ in 0..queue.len() {
+        if let Some(one) = queue.pop_front().filter(&wanted) {
+            queue.push_back(one);
         }
     }
 }
