@@ -1,4 +1,4 @@
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -108,13 +108,18 @@ pub(crate) struct Plan {
     pub dns: Option<IpAddr>,
 }
 
+#[inline(never)]
+fn bad(key: &'static str, value: &dyn fmt::Display, expected: &'static str) -> Error {
+    let value = value.to_string();
+    Error::Key {
+        key,
+        value,
+        expected,
+    }
+}
+
 impl Plan {
     pub fn new(keys: &Keys) -> Result<Self, Error> {
-        let bad = |key, value: &dyn fmt::Display, expected| Error::Key {
-            key,
-            value: alloc::format!("{value}"),
-            expected,
-        };
         let expected = "ADDRESS/PREFIX such as 10.0.0.2/24, dhcp or none";
         let ipv4 = match keys.ipv4.as_str() {
             "none" => Source::None,
@@ -171,7 +176,6 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
 
     fn keys(ipv4: &str, ipv6: &str) -> Keys {
         Keys {

@@ -3,6 +3,7 @@ use mirage_manifest::Kind;
 
 use crate::block::Block;
 use crate::net::Net;
+use crate::start;
 use crate::syscall::Fd;
 
 /// The descriptor of device 0; the others follow.
@@ -26,10 +27,10 @@ impl Attached {
         let device = match kind {
             Kind::Net => {
                 let mac = mac(field("mac")?)?;
-                let mtu = field("mtu")?
-                    .parse()
-                    .ok()
-                    .filter(|mtu| (68..=65_535).contains(mtu))?;
+                let mtu = start::number(field("mtu")?)?;
+                if !(68..=65_535).contains(&mtu) {
+                    return None;
+                }
                 let info = match flag(field("offload")?)? {
                     true => NetInfo::offloading(mac, mtu),
                     false => NetInfo::plain(mac, mtu),

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::AtomicU64;
 
-use crate::start::{Start, StartError};
+use crate::start::{Start, StartError, number};
 use crate::syscall::{Fd, MMAP, call};
 
 /// Where the counters lie.
@@ -41,9 +41,9 @@ pub(crate) fn map(
     };
     let parsed = str::from_utf8(line).ok().and_then(|line| {
         let (descriptor, len) = line.split_once(',')?;
-        let len: usize = len.parse().ok()?;
+        let len = number(len)?;
         let fits = len != 0 && len.is_multiple_of(PAGE);
-        fits.then_some((descriptor.parse::<Fd>().ok()?, len))
+        fits.then_some((Fd::try_from(number(descriptor)?).ok()?, len))
     });
     let (descriptor, len) = parsed.ok_or(StartError::Shared(name))?;
     let arguments = [address, len, READ_WRITE, FLAGS, descriptor as usize, 0];

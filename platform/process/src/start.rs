@@ -53,8 +53,8 @@ impl Start {
         let text = self
             .variable(b"MIRAGE_MEMORY")
             .ok_or(StartError::NoTender)?;
-        let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-        number.ok_or(StartError::Memory)
+        let len = str::from_utf8(text).ok().and_then(number);
+        len.ok_or(StartError::Memory)
     }
 
     /// Whether a debugger watches, and tells what becomes of the image.
@@ -68,8 +68,7 @@ impl Start {
             let rest = variable.strip_prefix(b"MIRAGE_DEVICE_")?;
             let equals = rest.iter().position(|&byte| byte == b'=')?;
             let (name, line) = rest.split_at(equals);
-            let name: usize = str::from_utf8(name).ok()?.parse().ok()?;
-            if name == number {
+            if self::number(str::from_utf8(name).ok()?)? == number {
                 line.strip_prefix(b"=")
             } else {
                 None
@@ -96,6 +95,12 @@ impl Start {
         Strings(self.environment)
             .find_map(|variable| variable.strip_prefix(name)?.strip_prefix(b"="))
     }
+}
+
+/// A number of the tender's.
+#[inline(never)]
+pub(crate) fn number(text: &str) -> Option<usize> {
+    text.parse().ok()
 }
 
 /// The strings of a list that ends with null.
