@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use mirage_device::{Clock, Instant};
 
 use crate::failure::{Caught, Cause, Failure, catch};
-use crate::kept::{Kept, Mishap};
+use crate::kept::{Kept, Kind, Mishap};
 use crate::world::World;
 
 /// The environment variable that holds one run: a seed, and what is kept of its faults.
@@ -39,15 +40,8 @@ const MISHAPS: usize = 200;
 /// # Panics
 ///
 /// When a run fails: a panic of the scenario or of a machine, a deadlock, the limit of time.
+#[track_caller]
 pub fn explore(seeds: impl IntoIterator<Item = u64>, scenario: impl Fn(&World)) {
-    if let Ok(text) = std::env::var(VARIABLE) {
-        let run = repeat(&text, &scenario).unwrap_or_else(|error| panic!("{error}"));
-        println!("{run}");
-        if let Some(failure) = &run.failure {
-            panic!("{failure}");
-        }
-        return;
-    }
     if let Err(found) = search(seeds, &scenario) {
         panic!("{found}");
     }
@@ -57,16 +51,46 @@ pub fn explore(seeds: impl IntoIterator<Item = u64>, scenario: impl Fn(&World)) 
 ///
 /// # Errors
 ///
-/// The first failure, made smaller.
+/// The first failure, made smaller; with `MIRAGE_SIM`, its failure as it is.
+///
+/// # Panics
+///
+/// When `MIRAGE_SIM` means nothing.
+#[track_caller]
 pub fn search<S: Fn(&World)>(
     seeds: impl IntoIterator<Item = u64>,
     scenario: S,
 ) -> Result<usize, Box<Found>> {
+    let source = std::panic::Location::caller().file();
+    if let Ok(text) = std::env::var(VARIABLE) {
+        let kept: Kept = text.parse().unwrap_or_else(|error| panic!("{error}"));
+        let run = run(&kept, true, &scenario);
+        let Some(failure) = run.failure.clone() else {
+            println!("{VARIABLE}='{text}' passes\n{run}");
+            return Ok(1);
+        };
+        let one = Shrink {
+            scenario: &scenario,
+            failure,
+            kept,
+            run,
+            tries: 0,
+        };
+        return Err(Box::new(one.found(0, source)));
+    }
     let mut passed = 0;
     for seed in seeds {
         let kept = Kept::all(seed);
         if let Some(failure) = run(&kept, false, &scenario).failure {
-            return Err(Box::new(shrink(kept, failure, passed, &scenario)));
+            let mut smaller = Shrink {
+                run: run(&kept, true, &scenario),
+                scenario: &scenario,
+                failure,
+                kept,
+                tries: 0,
+            };
+            smaller.all();
+            return Err(Box::new(smaller.found(passed, source)));
         }
         passed += 1;
     }
@@ -173,7 +197,7 @@ impl fmt::Display for Found {
         writeln!(f, "{run}")?;
         write!(
             f,
-            "{passed} runs had passed; {tries} more made this one smaller"
+            "after {passed} runs that passed; made smaller in {tries}"
         )
     }
 }
@@ -230,34 +254,6 @@ fn over(world: &World, failure: Option<Failure>) -> Run {
 }
 
 /// Makes a failing run smaller: fewer faults, fewer mishaps, shorter ones.
-fn shrink(kept: Kept, failure: Failure, passed: usize, scenario: &impl Fn(&World)) -> Found {
-    let first = run(&kept, true, scenario);
-    let mut smaller = Shrink {
-        scenario,
-        failure,
-        kept,
-        run: first,
-        tries: 0,
-    };
-    smaller.all();
-    let Shrink {
-        failure,
-        kept,
-        run,
-        tries,
-        ..
-    } = smaller;
-    let variable = kept.to_string();
-    Found {
-        failure: run.failure.clone().unwrap_or(failure),
-        command: command(&variable, std::any::type_name_of_val(scenario)),
-        variable,
-        run,
-        passed,
-        tries,
-    }
-}
-
 struct Shrink<'a, S> {
     scenario: &'a S,
     failure: Failure,
@@ -268,6 +264,18 @@ struct Shrink<'a, S> {
 }
 
 impl<S: Fn(&World)> Shrink<'_, S> {
+    fn found(self, passed: usize, source: &str) -> Found {
+        let variable = self.kept.to_string();
+        Found {
+            failure: self.run.failure.clone().unwrap_or(self.failure),
+            command: command(&variable, source, std::any::type_name::<S>()),
+            variable,
+            run: self.run,
+            passed,
+            tries: self.tries,
+        }
+    }
+
     fn all(&mut self) {
         let calm = Kept {
             mishaps: Some(BTreeSet::new()),
@@ -294,7 +302,11 @@ impl<S: Fn(&World)> Shrink<'_, S> {
                 (self.kept, self.run) = before;
             }
         }
-        for ease in [10, 6, 4, 3, 2, 1] {
+        let delays = |mishap: &Mishap| matches!(mishap.kind, Kind::Slow | Kind::Late);
+        let mishaps = self.kept.mishaps.as_ref();
+        let can_ease =
+            !self.run.faults.is_empty() || mishaps.is_none_or(|all| all.iter().any(delays));
+        for ease in [10, 6, 4, 3, 2, 1].into_iter().filter(|_| can_ease) {
             let eased = Kept {
                 ease,
                 ..self.kept.clone()
@@ -350,16 +362,17 @@ impl<S: Fn(&World)> Shrink<'_, S> {
     }
 }
 
-/// The command line of the test that runs now, whose scenario is of this type.
-fn command(variable: &str, scenario: &str) -> String {
+/// The command line of the test that runs now, in this source file, whose scenario is of this
+/// type.
+fn command(variable: &str, source: &str, scenario: &str) -> String {
     let krate = scenario.split("::").next().unwrap_or_default();
     let mut command = format!("{VARIABLE}='{variable}' cargo test");
     if let Ok(package) = std::env::var("CARGO_PKG_NAME") {
         command += &format!(" -p {package}");
-        let own = package.replace('-', "_") == krate;
-        command += &match own {
-            true => " --lib".to_owned(),
-            false => format!(" --test {krate}"),
+        let of_its_own = Path::new(source).iter().any(|part| part == "tests");
+        command += &match of_its_own {
+            true => format!(" --test {krate}"),
+            false => " --lib".to_owned(),
         };
     }
     // The test harness names the thread of a test after it, but when it runs all in one.

@@ -30,12 +30,13 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 6] = [
     "examples/hello",
     "examples/echo",
     "examples/website",
     "xtask/images/bulk",
     "xtask/images/hog",
+    "xtask/images/race",
 ];
 
 /// Hands every image to `check`: as it runs, or its twin that keeps the symbols.
