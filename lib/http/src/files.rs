@@ -2,6 +2,7 @@
 
 use alloc::format;
 
+use memchr::memchr;
 use mirage_device::{Asset, Assets, Flow, Sleep};
 
 use crate::condition::{self, Validators, Verdict};
@@ -203,7 +204,7 @@ fn find<'a>(assets: &'a impl Assets, path: &str) -> Found<'a> {
     if path.is_empty() {
         return assets.get("index.html").map_or(Found::Nothing, Found::File);
     }
-    let encoded = path.contains('%');
+    let encoded = memchr(b'%', path.as_bytes()).is_some();
     if !encoded && let Some(asset) = assets.get(path) {
         return Found::File(asset);
     }

@@ -1,5 +1,7 @@
 //! Request targets and authorities (RFC 9112 §3.2, RFC 3986).
 
+use memchr::memchr;
+
 use crate::fields::{alike, decimal};
 
 /// What a request asks for.
@@ -25,12 +27,14 @@ pub(crate) fn parse<'a>(method: &str, target: &'a str) -> Option<Target<'a>> {
             authority: None,
         });
     }
-    let (scheme, rest) = target.split_once(':')?;
+    let (scheme, rest) = split(target, b':')?;
     let rest = rest.strip_prefix("//")?;
     if !alike(scheme.as_bytes(), "http") && !alike(scheme.as_bytes(), "https") {
         return None;
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let mut bytes = rest.bytes();
+    let end = bytes.position(|byte| matches!(byte, b'/' | b'?'));
+    let end = end.unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end)?;
     if authority.is_empty() || !is_authority(authority.as_bytes()) {
         return None;
@@ -56,7 +60,7 @@ pub(crate) fn parse<'a>(method: &str, target: &'a str) -> Option<Target<'a>> {
 
 fn origin(target: &str) -> Option<Target<'_>> {
     let target = valid(target)?;
-    let (path, query) = match target.split_once('?') {
+    let (path, query) = match split(target, b'?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
@@ -65,6 +69,12 @@ fn origin(target: &str) -> Option<Target<'_>> {
         query,
         authority: None,
     })
+}
+
+/// What stands before and after the first `separator`, an ASCII character.
+fn split(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = memchr(separator, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Every byte may stand in a path or query, and every `%` has its two digits.
@@ -105,7 +115,7 @@ const fn is_name_byte(byte: u8) -> bool {
 pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host_ok, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
-            let Some(end) = memchr::memchr(b']', rest) else {
+            let Some(end) = memchr(b']', rest) else {
                 return false;
             };
             let (address, rest) = rest.split_at(end);
@@ -114,7 +124,7 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
             (ok, rest.get(1..).unwrap_or_default())
         }
         None => {
-            let end = memchr::memchr(b':', text).unwrap_or(text.len());
+            let end = memchr(b':', text).unwrap_or(text.len());
             let (name, rest) = text.split_at(end);
             (is_name(name), rest)
         }

@@ -28,7 +28,7 @@ mod nearest;
 mod types;
 mod value;
 
-use alloc::string::ToString;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use error::KeyError;
@@ -101,13 +101,13 @@ impl<'a> KeySpec<'a> {
                 Ok(())
             } else {
                 Err(KeyError::NotALevel {
-                    value: value.to_string(),
+                    value: owned(value),
                 })
             };
         }
         self.kind.check(value).map_err(|wrong| KeyError::WrongType {
-            key: self.name.to_string(),
-            value: value.to_string(),
+            key: owned(self.name),
+            value: owned(value),
             wrong,
         })
     }
@@ -137,27 +137,26 @@ impl<'a> Keys<'a> {
     ) -> Result<Self, KeyError> {
         let mut entries: Vec<Entry<'a>> = known
             .iter()
-            .chain([&LOG])
             .map(|&spec| Entry { spec, given: None })
             .collect();
+        entries.push(Entry {
+            spec: LOG,
+            given: None,
+        });
         for word in words {
             let (name, value) = word
                 .split_once('=')
                 .filter(|(name, _)| !name.is_empty())
-                .ok_or_else(|| KeyError::NotAKey {
-                    word: word.to_string(),
-                })?;
+                .ok_or_else(|| KeyError::NotAKey { word: owned(word) })?;
             let Some(entry) = entries.iter_mut().find(|entry| entry.spec.name == name) else {
                 let names = entries.iter().map(|entry| entry.spec.name);
                 return Err(KeyError::Unknown {
-                    key: name.to_string(),
-                    nearest: nearest::nearest(name, names).map(ToString::to_string),
+                    key: owned(name),
+                    nearest: nearest::nearest(name, names).map(owned),
                 });
             };
             if entry.given.is_some() {
-                return Err(KeyError::Twice {
-                    key: name.to_string(),
-                });
+                return Err(KeyError::Twice { key: owned(name) });
             }
             entry.spec.check(value)?;
             entry.given = Some(value);
@@ -165,9 +164,9 @@ impl<'a> Keys<'a> {
         for Entry { spec, given } in &entries {
             if spec.required && spec.default.is_none() && given.is_none() {
                 return Err(KeyError::Missing {
-                    key: spec.name.to_string(),
+                    key: owned(spec.name),
                     kind: spec.kind,
-                    doc: spec.doc.to_string(),
+                    doc: owned(spec.doc),
                 });
             }
         }
@@ -210,9 +209,7 @@ impl<'a> Keys<'a> {
 
     fn entry(&self, name: &str) -> Result<&Entry<'a>, KeyError> {
         let found = self.entries.iter().find(|entry| entry.spec.name == name);
-        found.ok_or_else(|| KeyError::Undeclared {
-            key: name.to_string(),
-        })
+        found.ok_or_else(|| KeyError::Undeclared { key: owned(name) })
     }
 }
 
@@ -223,12 +220,17 @@ impl<'a> Entry<'a> {
 
     /// Why the type `rust` cannot be had from it.
     fn unreadable(&self, rust: &'static str) -> KeyError {
-        let (key, kind) = (self.spec.name.to_string(), self.spec.kind);
+        let (key, kind) = (owned(self.spec.name), self.spec.kind);
         match self.text() {
             None => KeyError::Optional { key },
             Some(_) => KeyError::OtherType { key, kind, rust },
         }
     }
+}
+
+#[inline(never)]
+fn owned(text: &str) -> String {
+    text.into()
 }
 
 #[cfg(test)]

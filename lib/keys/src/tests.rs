@@ -1,5 +1,6 @@
 extern crate std;
 
+use alloc::string::ToString;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
