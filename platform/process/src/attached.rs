@@ -74,13 +74,18 @@ fn flag(text: &str) -> Option<bool> {
 
 /// Six bytes in hexadecimal, `02:00:00:aa:bb:cc`.
 fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = text.split(':');
-    let mut mac = [0; 6];
-    for place in &mut mac {
-        let byte = bytes.next().filter(|byte| byte.len() == 2)?;
-        *place = u8::from_str_radix(byte, 16).ok()?;
+    if text.len() != "00:00:00:00:00:00".len() {
+        return None;
     }
-    bytes.next().is_none().then_some(mac)
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut mac = [0; 6];
+    for (place, part) in mac.iter_mut().zip(text.as_bytes().chunks(3)) {
+        let (&[high, low] | &[high, low, b':']) = part else {
+            return None;
+        };
+        *place = (digit(high)? << 4 | digit(low)?) as u8;
+    }
+    Some(mac)
 }
 
 #[cfg(test)]
