@@ -1,0 +1,259 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use crate::description::Description;
+use crate::format::{MODE, PAGE, REPLAY, SEGMENT_HEAD, number_at};
+
+/// Memory that a recording is in.
+///
+/// The methods return at once, allocate nothing unless the tape says so, and never panic: what
+/// lies past the end is not written, and reads as zero.
+pub trait Tape {
+    /// Its length in bytes.
+    fn len(&self) -> usize;
+
+    /// Whether it has no byte.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes onto it.
+    fn write(&self, at: usize, bytes: &[u8]);
+
+    /// Copies bytes from it.
+    fn read(&self, at: usize, buffer: &mut [u8]);
+
+    /// The word at `at`, a multiple of eight.
+    fn word(&self, at: usize) -> u64;
+
+    /// Sets a word after everything that was written before: whoever sees the word sees that.
+    fn set_word(&self, at: usize, word: u64);
+
+    /// Saves the whole state of the program at `at`, in at most `room` bytes.
+    ///
+    /// Returns twice, as fork(2) does: in the program that goes on, and in the replay, which
+    /// begins with the state as it was saved, with [`Checkpoint::Resumed`].
+    fn checkpoint(&self, at: usize, room: usize) -> Checkpoint {
+        let _ = (at, room);
+        Checkpoint::Unsupported
+    }
+
+    /// Stops for a debugger, if there is one: the recording is at its end.
+    fn pause(&self) {}
+}
+
+/// What [`Tape::checkpoint`] answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// So many bytes were saved.
+    Saved(usize),
+    /// The state has so many bytes, more than there is room for. Nothing was saved.
+    TooLarge(usize),
+    /// This is the replay.
+    Resumed,
+    /// The state of this program cannot be saved.
+    Unsupported,
+}
+
+/// A tape in memory that grows up to a limit. It takes no checkpoints: a recording ends when it
+/// is full.
+#[derive(Debug)]
+pub struct Memory {
+    bytes: RefCell<Vec<u8>>,
+    limit: usize,
+}
+
+impl Memory {
+    /// A tape for a recording of at most `limit` bytes.
+    pub fn recording(description: &Description, limit: usize) -> Self {
+        let limit = limit.next_multiple_of(PAGE);
+        let bytes = description.head(limit);
+        let limit = bytes.len() + limit;
+        Self {
+            bytes: RefCell::new(bytes),
+            limit,
+        }
+    }
+
+    /// A recording that is to be repeated. Check it first: see
+    /// [`Recording`](crate::Recording).
+    pub fn replaying(mut file: Vec<u8>) -> Self {
+        if let Some(mode) = file.get_mut(MODE..MODE + 8) {
+            mode.copy_from_slice(&REPLAY.to_le_bytes());
+        }
+        let limit = file.len();
+        Self {
+            bytes: RefCell::new(file),
+            limit,
+        }
+    }
+
+    /// A tape for a recording in these bytes, and no more: a head, and zeros.
+    #[cfg(test)]
+    pub(crate) fn blank(file: Vec<u8>) -> Self {
+        let limit = file.len();
+        Self {
+            bytes: RefCell::new(file),
+            limit,
+        }
+    }
+
+    /// What is on it, as a file at rest has it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.borrow().clone();
+        if let Some(mode) = bytes.get_mut(MODE..MODE + 8) {
+            mode.fill(0);
+        }
+        bytes
+    }
+}
+
+impl Tape for Memory {
+    fn len(&self) -> usize {
+        self.limit
+    }
+
+    fn write(&self, at: usize, from: &[u8]) {
+        let Some(end) = at.checked_add(from.len()).filter(|end| *end <= self.limit) else {
+            return;
+        };
+        let mut bytes = self.bytes.borrow_mut();
+        if end > bytes.len() {
+            bytes.resize(end, 0);
+        }
+        if let Some(place) = bytes.get_mut(at..end) {
+            place.copy_from_slice(from);
+        }
+    }
+
+    fn read(&self, at: usize, buffer: &mut [u8]) {
+        read(&self.bytes.borrow(), at, buffer);
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        word(&self.bytes.borrow(), at)
+    }
+
+    fn set_word(&self, at: usize, word: u64) {
+        self.write(at, &word.to_le_bytes());
+    }
+}
+
+/// A file that was read.
+impl Tape for [u8] {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    /// It is only read.
+    fn write(&self, _: usize, _: &[u8]) {}
+
+    fn read(&self, at: usize, buffer: &mut [u8]) {
+        read(self, at, buffer);
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        word(self, at)
+    }
+
+    fn set_word(&self, _: usize, _: u64) {}
+}
+
+fn read(bytes: &[u8], at: usize, buffer: &mut [u8]) {
+    buffer.fill(0);
+    let from = bytes.get(at..).unwrap_or_default();
+    for (place, byte) in buffer.iter_mut().zip(from) {
+        *place = *byte;
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    read(bytes, at, &mut word);
+    u64::from_le_bytes(word)
+}
+
+/// A segment that is whole, as far as its own words tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub number: u64,
+    /// The number of its first event.
+    pub first: u64,
+    /// Where its checkpoint lies, and its length.
+    pub checkpoint: (usize, usize),
+    /// Where its events begin and end.
+    pub events: usize,
+    pub end: usize,
+}
+
+/// Where a segment begins, and its length.
+pub(crate) fn place<T: Tape + ?Sized>(tape: &T, index: usize) -> (usize, usize) {
+    let number = |at| usize::try_from(tape.word(at)).unwrap_or(0);
+    let (start, len) = (number(crate::format::START), number(crate::format::SEGMENT));
+    (start.saturating_add(len.saturating_mul(index & 1)), len)
+}
+
+impl Segment {
+    /// The segment in place `index`, if a valid one is there.
+    pub fn find<T: Tape + ?Sized>(tape: &T, index: usize) -> Option<Self> {
+        let number = tape.word(number_at(index));
+        let used = usize::try_from(tape.word(number_at(index) + 8)).ok()?;
+        let (start, len) = place(tape, index);
+        let end = start.checked_add(used)?;
+        if number == 0 || used > len || end > tape.len() || tape.word(start) != number {
+            return None;
+        }
+        let checkpoint = usize::try_from(tape.word(start + 16)).ok()?;
+        let events = start.checked_add(SEGMENT_HEAD)?.checked_add(checkpoint)?;
+        (events <= end).then_some(Self {
+            number,
+            first: tape.word(start + 8),
+            checkpoint: (start + SEGMENT_HEAD, checkpoint),
+            events,
+            end,
+        })
+    }
+
+    /// The segment that a replay begins with: the older one, unless something is missing between
+    /// the two.
+    pub fn oldest<T: Tape + ?Sized>(tape: &T) -> Option<Self> {
+        match (Self::find(tape, 0), Self::find(tape, 1)) {
+            (Some(a), Some(b)) if b.follows(&a) => Some(a),
+            (Some(a), Some(b)) if a.follows(&b) => Some(b),
+            (Some(a), Some(b)) => Some(if a.number > b.number { a } else { b }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The segment with this number.
+    pub fn numbered<T: Tape + ?Sized>(tape: &T, number: u64) -> Option<Self> {
+        let mut both = (0..2).filter_map(|index| Self::find(tape, index));
+        both.find(|segment| segment.number == number)
+    }
+
+    fn follows(&self, other: &Self) -> bool {
+        other.number.checked_add(1) == Some(self.number)
+    }
+}
+
+/// The first bytes of a recording whose segments have `segment` bytes.
+pub(crate) fn head(description: &[u8], segment: usize) -> Vec<u8> {
+    let start = PAGE + description.len().next_multiple_of(PAGE);
+    let mut head = vec![0; start];
+    let words = [
+        (0, u64::from_le_bytes(crate::format::MAGIC)),
+        (crate::format::START, start as u64),
+        (crate::format::SEGMENT, segment as u64),
+        (crate::format::DESCRIPTION, description.len() as u64),
+    ];
+    for (at, word) in words {
+        if let Some(place) = head.get_mut(at..at + 8) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    if let Some(place) = head.get_mut(PAGE..PAGE + description.len()) {
+        place.copy_from_slice(description);
+    }
+    head
+}
