@@ -39,6 +39,8 @@ pub enum Command {
     Build(Build),
     /// Build an application, and run it
     Run(Run),
+    /// Repeat a recorded run, bit for bit
+    Replay(Replay),
     /// Show an application's devices, their providers and its keys
     Describe(Describe),
 }
@@ -138,6 +140,7 @@ pub struct Build {
   mirage run examples/website --publish 8080:80 --set assets=public
   mirage run examples/website --tap tap0 -- stack.ipv4=10.0.0.2/24
   mirage run store --block disk=store.img --memory 64M --log debug
+  mirage run examples/website --publish 8080:80 --record site.rec
 
 The unikernel's exit status becomes the tool's; 128 + n when signal n ended it.")]
 pub struct Run {
@@ -159,6 +162,12 @@ pub struct Run {
     /// How much memory the unikernel may use
     #[arg(long, value_name = "SIZE", default_value = "32M")]
     pub memory: Memory,
+    /// Write down what it sees, so that `mirage replay FILE` can repeat it; secrets are in it, too
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How long the recording may become; the oldest part makes room for the newest
+    #[arg(long, value_name = "SIZE", default_value = "64M", requires = "record")]
+    pub record_size: RecordSize,
     /// The least level that the unikernel logs: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -168,6 +177,24 @@ pub struct Run {
     /// The unikernel's own keys, as NAME=VALUE
     #[arg(last = true, value_name = "KEYS")]
     pub keys: Vec<String>,
+}
+
+/// `mirage replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage replay site.rec
+  mirage replay site.rec --image target/mirage/website
+
+The unikernel's exit status becomes the tool's, as it was when it was recorded.")]
+pub struct Replay {
+    /// The recording, made by `mirage run --record FILE`
+    pub file: PathBuf,
+    /// The image that was recorded, or the folder of its application [default: where it was]
+    #[arg(long, value_name = "PATH")]
+    pub image: Option<PathBuf>,
+    /// Tell what happens as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `mirage describe`.
@@ -215,16 +242,7 @@ impl FromStr for Memory {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a size, for example 32M (K, M or G)");
-        let (number, unit) = match text.as_bytes() {
-            [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),
-            [.., b'M' | b'm'] => (&text[..text.len() - 1], 1 << 20),
-            [.., b'G' | b'g'] => (&text[..text.len() - 1], 1 << 30),
-            _ => (text, 1),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        // Whole pages.
-        let bytes = number.checked_mul(unit).ok_or_else(wrong)? & !4095;
+        let bytes = pages(text)?;
         if bytes < Self::LEAST {
             return Err(format!(
                 "{bytes} bytes are too little for a unikernel; give it at least 1M"
@@ -232,6 +250,42 @@ impl FromStr for Memory {
         }
         Ok(Self(bytes))
     }
+}
+
+/// How long a recording may become, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordSize(pub u64);
+
+impl RecordSize {
+    /// Less would hold hardly more than one state of a unikernel.
+    const LEAST: u64 = 1 << 20;
+}
+
+impl FromStr for RecordSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = pages(text)?;
+        if bytes < Self::LEAST {
+            return Err(format!(
+                "{bytes} bytes are too little for a recording; give it at least 1M"
+            ));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A number of bytes, `32M` for example, down to whole pages.
+fn pages(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a size, for example 32M (K, M or G)");
+    let (number, unit) = match text.as_bytes() {
+        [.., b'K' | b'k'] => (&text[..text.len() - 1], 1 << 10),
+        [.., b'M' | b'm'] => (&text[..text.len() - 1], 1 << 20),
+        [.., b'G' | b'g'] => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    Ok(number.checked_mul(unit).ok_or_else(wrong)? & !4095)
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             build::build(&run.application, &run.settings, &ui)
                 .and_then(|summary| launch::run(&summary, run, &ui))
         }
+        Command::Replay(replay) => launch::replay::run(replay, &Ui::new(replay.json)),
         Command::New(new) => template::new(new, &Ui::new(false)).map(|()| ExitCode::SUCCESS),
         Command::Describe(describe) => describe::describe(describe).map(|()| ExitCode::SUCCESS),
     };

@@ -48,6 +48,19 @@ pub enum Event<'a> {
     Booted { milliseconds: f64, sign: &'a str },
     /// The unikernel wrote this to its console.
     Console { text: &'a str },
+    /// There is a recording of so many events.
+    Recorded {
+        file: &'a str,
+        events: u64,
+        seconds: f64,
+    },
+    /// A recording was repeated, and how it ended.
+    Replayed {
+        events: u64,
+        seconds: f64,
+        status: u8,
+        end: &'a str,
+    },
     /// The unikernel ended.
     Exited { status: i32 },
 }

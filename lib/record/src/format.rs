@@ -82,7 +82,8 @@ pub const REPLAY_AND_PAUSE: u64 = 2;
 /// The shortest segment in bytes.
 pub const LEAST_SEGMENT: usize = 64 << 10;
 
-pub(crate) const MODE: usize = 8;
+/// Where it stands what a recording is for.
+pub const MODE: usize = 8;
 pub(crate) const START: usize = 16;
 pub(crate) const SEGMENT: usize = 24;
 pub(crate) const DESCRIPTION: usize = 32;

@@ -50,7 +50,7 @@ pub use door::Door;
 pub use event::{Event, Kind};
 pub use outcome::Outcome;
 pub use recording::{Events, Recording, RecordingError};
-pub use tape::{Checkpoint, Memory, Tape};
+pub use tape::{Checkpoint, Memory, Tape, is_replay, resumes_at};
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,11 @@ pub(crate) fn write<T: Tape + ?Sized>(tape: &T, kind: u64, number: u64, at: usiz
 }
 
 impl Outcome {
+    /// Where in a file the words are, and what they are while nothing has ended.
+    pub fn open() -> (usize, [u8; 56]) {
+        (OUTCOME, [0; 56])
+    }
+
     /// Reads what is on the tape.
     pub fn read<T: Tape + ?Sized>(tape: &T) -> Self {
         let word = |number: usize| tape.word(OUTCOME + 8 * number);

@@ -103,7 +103,7 @@ impl<'a> Recording<'a> {
         recording.span = Duration::from_nanos(now.saturating_sub(began.unwrap_or(now)));
         if first.number == 1 {
             let begin = recording.events().next();
-            let Some(Ok((0, begin))) = begin.filter(|event| is_begin(event)) else {
+            let Some(Ok((0, begin))) = begin.filter(is_begin) else {
                 return Err(RecordingError::Event(0));
             };
             let end = begin.payload + begin.len as usize;

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::description::Description;
-use crate::format::{MODE, PAGE, REPLAY, SEGMENT_HEAD, number_at};
+use crate::format::{MODE, PAGE, REPLAY, REPLAY_AND_PAUSE, SEGMENT_HEAD, number_at};
 
 /// Memory that a recording is in.
 ///
@@ -54,6 +54,18 @@ pub enum Checkpoint {
     Resumed,
     /// The state of this program cannot be saved.
     Unsupported,
+}
+
+/// Whether what is on the tape is to be repeated. Returns at once.
+pub fn is_replay<T: Tape + ?Sized>(tape: &T) -> bool {
+    matches!(tape.word(MODE), REPLAY | REPLAY_AND_PAUSE)
+}
+
+/// The checkpoint that a replay begins with, its place and length; `None` when it begins where
+/// the program does, and when nothing is to be repeated. Returns at once.
+pub fn resumes_at<T: Tape + ?Sized>(tape: &T) -> Option<(usize, usize)> {
+    let first = Segment::oldest(tape).filter(|first| first.number > 1)?;
+    is_replay(tape).then_some(first.checkpoint)
 }
 
 /// A tape in memory that grows up to a limit. It takes no checkpoints: a recording ends when it

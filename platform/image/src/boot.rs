@@ -1,16 +1,24 @@
+use alloc::string::String;
 use core::future::Future;
+use core::ptr;
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::Relaxed;
 
 use log::LevelFilter;
+use mirage_device::{Instant, Platform};
 use mirage_keys::{KeySpec, Keys};
 use mirage_manifest::Device;
-use mirage_process::{Process, Start, StartError, Usage, console, exit, now};
+use mirage_process::{Process, Start, StartError, Usage};
+use mirage_record::{Door, is_replay};
 use mirage_runtime::{Failure, Runtime};
 
-use crate::heap;
+use crate::tape::Tape;
 use crate::text::say;
+use crate::{heap, stack};
 
-/// What an image runs on. Which platform it is, is decided here, once: today a process.
-pub type Image = Process;
+/// What an image runs on. Which platform it is, is decided here, once: today a process, whose
+/// answers may be recorded, or come from a recording.
+pub type Image = Door<Process, Tape>;
 
 /// The main function returned an error, or a device could not be made.
 const FAILED: u8 = 1;
@@ -23,6 +31,37 @@ const NOT_STARTED: u8 = 125;
 pub fn boot<M, F>(
     start: Start,
     devices: &'static [Device<'static>],
+    keys: &'static [KeySpec<'static>],
+    main: M,
+) -> !
+where
+    M: FnOnce(Runtime<Image>, Keys<'static>) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    match prepare(start) {
+        // SAFETY: the stack was mapped now, below the heap.
+        Ok(tape) => unsafe { stack::run(move || run(start, tape, devices, keys, main)) },
+        Err(error) => refuse(start, devices, error),
+    }
+}
+
+/// Takes over the memory that the tender lets an image have, its stack included. A replay that
+/// begins with a checkpoint goes on with that from here.
+fn prepare(start: Start) -> Result<Option<Tape>, StartError> {
+    let memory = start.memory()?;
+    heap::start(memory).ok_or(StartError::Map(memory))?;
+    // SAFETY: the recording was mapped now, and is the tape's alone.
+    let tape = start.record()?.map(|record| unsafe { Tape::new(record) });
+    match tape.is_none_or(|tape| tape.resume()) {
+        true => Ok(tape),
+        false => Err(StartError::Checkpoint),
+    }
+}
+
+fn run<M, F>(
+    start: Start,
+    tape: Option<Tape>,
+    devices: &'static [Device<'static>],
     keys: &[KeySpec<'static>],
     main: M,
 ) -> !
@@ -30,11 +69,19 @@ where
     M: FnOnce(Runtime<Image>, Keys<'static>) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let image = match take_over(start, devices) {
-        Ok(image) => image,
-        Err(error) => refuse(start, devices, error),
+    let process = match &tape {
+        Some(tape) if is_replay(tape) => Process::replaying(start, devices),
+        _ => match Process::new(start, devices) {
+            Ok(process) => process,
+            Err(error) => refuse(start, devices, error),
+        },
     };
-    let keys = match Keys::parse(keys, image.words().iter().copied()) {
+    let runtime = Runtime::new(Door::new(process, tape));
+    DOOR.store(ptr::from_ref(runtime.platform()).cast_mut(), Relaxed);
+    // A copy: the words lie elsewhere in every run.
+    let words = runtime.platform().arguments();
+    let words = words.map(|word| &*String::from(word).leak());
+    let keys = match Keys::parse(keys, words) {
         Ok(keys) => keys,
         Err(error) => {
             say(format_args!("error: {error}\n"));
@@ -43,7 +90,6 @@ where
     };
     let level = keys.log().parse().unwrap_or(LevelFilter::Info);
     mirage_runtime::log::init(console, now, level);
-    let runtime = Runtime::new(image);
     match runtime.block_on(main(runtime.clone(), keys)) {
         Ok(()) => exit(0),
         Err(failure) => {
@@ -53,10 +99,32 @@ where
     }
 }
 
-fn take_over(start: Start, devices: &'static [Device<'static>]) -> Result<Image, StartError> {
-    let memory = start.memory()?;
-    heap::start(memory).ok_or(StartError::Map(memory))?;
-    Process::new(start, devices)
+/// The platform, for what has no handle on it: log and panic.
+static DOOR: AtomicPtr<Image> = AtomicPtr::new(ptr::null_mut());
+
+fn door() -> Option<&'static Image> {
+    // SAFETY: `run` never returns and keeps the runtime, whose platform this is.
+    unsafe { DOOR.load(Relaxed).as_ref() }
+}
+
+/// Writes to the console.
+pub(crate) fn console(bytes: &[u8]) {
+    match door() {
+        Some(door) => door.console(bytes),
+        None => mirage_process::console(bytes),
+    }
+}
+
+/// Ends the image with this status.
+pub(crate) fn exit(status: u8) -> ! {
+    match door() {
+        Some(door) => door.exit(status),
+        None => mirage_process::exit(status),
+    }
+}
+
+fn now() -> Instant {
+    door().map_or(Instant::ZERO, Image::now)
 }
 
 /// Says why there is no start, and how to make one.

@@ -24,6 +24,14 @@ pub(crate) fn start(len: usize) -> Option<()> {
     Some(())
 }
 
+/// Where the heap begins, how many of its bytes may be in use, and how many there are.
+#[cfg(feature = "sealed")]
+pub(crate) fn extent() -> (*mut u8, usize, usize) {
+    let arena = HEAP.arena.clone_source();
+    let used = arena.end as usize - arena.base as usize;
+    (arena.base, used, arena.len())
+}
+
 /// The bytes that could not be had, if the heap has ever been out of memory.
 #[cfg(feature = "sealed")]
 pub(crate) fn exhausted() -> Option<Exhausted> {

@@ -38,7 +38,8 @@
 //! `lto = "fat"`, `codegen-units = 1` and `opt-level = 3` make it small and fast.
 //!
 //! An image never has a page that is both writable and executable, never unwinds, has one thread
-//! and maps no memory but its arena.
+//! and maps no memory but its arena, on whose start its stack lies, and what it shares with whoever
+//! started it. It has the same addresses in every run.
 
 #![no_std]
 
@@ -52,9 +53,12 @@ mod heap;
 mod memory;
 #[cfg(feature = "sealed")]
 mod sealed;
+mod stack;
+mod tape;
 mod text;
 
 pub use boot::{Image, boot};
+pub use tape::Tape;
 
 #[doc(hidden)]
 pub mod macro_support {

@@ -3,13 +3,14 @@
 use core::arch::{asm, global_asm};
 use core::panic::PanicInfo;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use mirage_process::{Start, exit};
+use mirage_process::{ARENA, STACK, Start};
 
 use crate::backtrace::return_addresses;
+use crate::boot::exit;
 use crate::heap;
-use crate::text::say;
+use crate::text::{say, say_aside};
 
 const PANIC: u8 = 101;
 const OUT_OF_MEMORY: u8 = 102;
@@ -45,15 +46,13 @@ unsafe extern "C" {
     static __text_end: u8;
 }
 
-/// Where the stack ends; 0 when a debugger watches, which reads the stack itself.
-static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
+/// A debugger watches, which reads the stack itself.
+static WATCHED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn enter(stack: *const usize) -> ! {
     // SAFETY: `_start` passes the stack pointer on as it was at the entry of the process.
     let start = unsafe { Start::new(stack) };
-    if !start.watched() {
-        STACK_TOP.store(stack.expose_provenance(), Ordering::Relaxed);
-    }
+    WATCHED.store(start.watched(), Ordering::Relaxed);
     mirage_image_main(start)
 }
 
@@ -86,7 +85,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     };
     let mut heading = "return addresses on the stack, innermost first:\n";
     for address in return_addresses(stack(), code) {
-        say(format_args!("{heading}  {address:#x}\n"));
+        // Aside: a replay may be watched where the recorded run was not.
+        say_aside(format_args!("{heading}  {address:#x}\n"));
         heading = "";
     }
     exit(PANIC)
@@ -97,9 +97,13 @@ fn stack() -> impl Iterator<Item = usize> {
     let here: usize;
     // SAFETY: a register is read.
     unsafe { asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags)) };
-    let top = STACK_TOP.load(Ordering::Relaxed);
+    let top = match WATCHED.load(Ordering::Relaxed) {
+        true => here,
+        false => ARENA + STACK,
+    };
     (here..top).step_by(size_of::<usize>()).map(|at| {
-        // SAFETY: all of the stack is mapped and aligned. A word on it may be anything, and this
+        // SAFETY: all of the stack is mapped and aligned; where the panic came before that stack
+        // was, the kernel's lies above and there are no words. A word on it may be anything, and this
         // very loop may be changing it, hence a volatile read by address alone.
         unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
     })

@@ -6,12 +6,13 @@
 //! | where | what |
 //! |---|---|
 //! | arguments | the image's name, then its keys: `port=8080` |
-//! | `MIRAGE_MEMORY` | bytes of memory that the image may map at [`ARENA`] |
+//! | `MIRAGE_MEMORY` | bytes of heap; the image may map them and its stack at [`ARENA`] |
 //! | `MIRAGE_DEVICE_n` | device n of the manifest: `net,mac=02:00:00:aa:bb:cc,mtu=1500,offload=1` or `block,size=1048576,sector=512,writable=1,discard=1` |
 //! | descriptor 1 | the console |
 //! | descriptor 3 | an epoll instance that watches the network devices, edge-triggered |
 //! | descriptor 4 + n | device n |
 //! | `MIRAGE_COUNTERS` | where somebody wants counters: `6,4096`, the descriptor and length of a file to map at [`COUNTERS`] |
+//! | `MIRAGE_RECORD` | the same of a recording, being made or to be repeated, at [`RECORD`]; it says itself which |
 //!
 //! A network descriptor is a tap or one end of a `SOCK_SEQPACKET` pair, does not block, and
 //! carries a `virtio_net_hdr` of ten bytes before each frame. A block descriptor is a file.
@@ -39,7 +40,7 @@ mod syscall;
 mod vdso;
 
 pub use clock::now;
-pub use memory::{ARENA, map, release};
+pub use memory::{ARENA, STACK, map, release};
 pub use process::{Process, console, exit};
-pub use shared::COUNTERS;
+pub use shared::{COUNTERS, RECORD};
 pub use start::{Start, StartError, Usage};

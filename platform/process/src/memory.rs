@@ -2,10 +2,15 @@ use core::ptr::NonNull;
 
 use crate::syscall::{MADVISE, MMAP, call};
 
-/// Where an image's memory lies.
+/// Where an image's memory lies: its stack, whose overflow is a fault below, and the heap.
 pub const ARENA: usize = 0x1000_0000_0000;
 
-/// Maps `len` bytes at [`ARENA`], zeros that take no memory until they are touched.
+/// Bytes of stack. The heap then begins in the middle of a large page of the processor's (2 MiB),
+/// so that the two ends that are used first can be one.
+pub const STACK: usize = 7 << 20;
+
+/// Maps the stack and `len` bytes of heap at [`ARENA`], zeros that take no memory until they are
+/// touched. Yields the heap, which begins where the stack ends.
 ///
 /// Returns at once. A process can do this once; `None` when it did before, or when the host
 /// refuses.
@@ -13,9 +18,10 @@ pub fn map(len: usize) -> Option<NonNull<u8>> {
     const READ_WRITE: usize = 1 | 2;
     /// `MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE`
     const FLAGS: usize = 0x02 | 0x20 | 0x4000 | 0x10_0000;
+    let len = STACK.checked_add(len)?;
     // SAFETY: the mapping is new: `MAP_FIXED_NOREPLACE` fails where one exists.
     let base = unsafe { call(MMAP, [ARENA, len, READ_WRITE, FLAGS, usize::MAX, 0]) }.ok()?;
-    NonNull::new(base as *mut u8).filter(|_| base == ARENA)
+    NonNull::new((base + STACK) as *mut u8).filter(|_| base == ARENA)
 }
 
 /// Gives pages back to the host; they read as zeros from now on. Returns at once; false when the
@@ -37,10 +43,11 @@ mod tests {
     #[test]
     fn the_arena_is_mapped_once_is_zero_and_is_zero_again_after_its_release() {
         let base = map(1 << 20).unwrap();
-        assert_eq!(base.as_ptr() as usize, ARENA);
+        assert_eq!(base.as_ptr() as usize, ARENA + STACK);
         assert_eq!(map(1 << 20), None);
         // SAFETY: the memory was mapped above and this test alone uses it.
         unsafe {
+            *base.as_ptr().sub(1) = 1;
             let page = base.as_ptr().add(4096);
             assert_eq!(*page, 0);
             *page = 1;

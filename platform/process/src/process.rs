@@ -38,12 +38,26 @@ pub fn exit(status: u8) -> ! {
 
 /// A sandboxed process.
 pub struct Process {
-    arguments: Vec<&'static str>,
+    start: Start,
     devices: &'static [Device<'static>],
     attached: Vec<Attached>,
 }
 
 impl Process {
+    /// The process of an image that repeats a recording: it has no device, and nothing but its
+    /// console and its end is of use.
+    ///
+    /// Returns at once.
+    pub fn replaying(start: Start, devices: &'static [Device<'static>]) -> Self {
+        Self {
+            start,
+            devices,
+            // As long as it was when the recording was made: what is allocated later lies in the
+            // same place.
+            attached: Vec::with_capacity(devices.len()),
+        }
+    }
+
     /// Takes over what the tender prepared, which must be exactly the `devices`.
     ///
     /// Returns at once.
@@ -66,20 +80,14 @@ impl Process {
         if start.device(devices.len()).is_some() {
             return Err(StartError::Extra(devices.len()));
         }
-        let arguments = start.arguments().enumerate().skip(1);
-        let arguments = arguments
-            .map(|(at, word)| str::from_utf8(word).map_err(|_| StartError::NotText(at)))
-            .collect::<Result<_, _>>()?;
+        for (at, word) in start.arguments().enumerate().skip(1) {
+            str::from_utf8(word).map_err(|_| StartError::NotText(at))?;
+        }
         Ok(Self {
-            arguments,
+            start,
             devices,
             attached,
         })
-    }
-
-    /// The words after the image's name on its command line, in order.
-    pub fn words(&self) -> &[&'static str] {
-        &self.arguments
     }
 
     /// # Panics
@@ -126,7 +134,8 @@ impl Platform for Process {
     }
 
     fn arguments(&self) -> impl Iterator<Item = &str> {
-        self.arguments.iter().copied()
+        let words = self.start.arguments().skip(1);
+        words.filter_map(|word| str::from_utf8(word).ok())
     }
 
     fn devices(&self) -> impl Iterator<Item = DeviceEntry<'_>> {

@@ -10,6 +10,9 @@ use crate::syscall::{Fd, MMAP, call};
 /// Where the counters lie.
 pub const COUNTERS: usize = 0x3000_0000_0000;
 
+/// Where the recording lies.
+pub const RECORD: usize = 0x4000_0000_0000;
+
 impl Start {
     /// Maps the counters: zeros at first, which whoever started the image reads while it runs.
     /// `None` when nobody wants them.
@@ -23,6 +26,15 @@ impl Start {
         Ok(mapped.map(|(base, len)| unsafe {
             slice::from_raw_parts(base.as_ptr().cast(), len / size_of::<AtomicU64>())
         }))
+    }
+}
+
+impl Start {
+    /// Maps the recording: where it is, and its length in bytes. `None` when there is none.
+    ///
+    /// Returns at once. A process can do this once.
+    pub fn record(&self) -> Result<Option<(NonNull<u8>, usize)>, StartError> {
+        map(*self, "MIRAGE_RECORD", RECORD)
     }
 }
 

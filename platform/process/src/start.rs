@@ -48,7 +48,7 @@ impl Start {
         Strings(self.arguments)
     }
 
-    /// The bytes of memory that the image may map.
+    /// The bytes of heap that the image may map.
     pub fn memory(&self) -> Result<usize, StartError> {
         let text = self
             .variable(b"MIRAGE_MEMORY")
@@ -143,6 +143,8 @@ pub enum StartError {
     Shared(&'static str),
     /// The host does not map this shared memory.
     MapShared(&'static str),
+    /// The recording begins with a checkpoint that is none of this image.
+    Checkpoint,
     /// This argument is not UTF-8.
     NotText(usize),
 }
@@ -170,6 +172,9 @@ impl fmt::Display for StartError {
             }
             Self::Shared(name) => write!(f, "the tender's {name} is not understood"),
             Self::MapShared(name) => write!(f, "the host does not map what {name} shares"),
+            Self::Checkpoint => {
+                f.write_str("the recording's checkpoint is none of this image: its file is damaged")
+            }
             Self::NotText(at) => write!(f, "argument {at} is not UTF-8"),
         }
     }

@@ -163,8 +163,8 @@ pub fn reset_signals() -> Result<()> {
     Ok(())
 }
 
-/// Bytes of stack an image may use.
-const STACK: u64 = 8 << 20;
+/// Bytes of the stack that the kernel lays out: the command line is on it.
+const FIRST_STACK: u64 = 8 << 20;
 /// Bytes of address space for what the kernel adds: the vDSO, the guard of the stack.
 const SPARE: u64 = 1 << 20;
 
@@ -180,13 +180,13 @@ pub fn limit(mapped: u64) -> Result<()> {
     const RLIMIT_MEMLOCK: usize = 8;
     const RLIMIT_AS: usize = 9;
     let all = [
-        (RLIMIT_STACK, STACK),
+        (RLIMIT_STACK, FIRST_STACK),
         // Not 0: of a core that goes to a program the kernel keeps back only this one (core(5)).
         (RLIMIT_CORE, 1),
         (RLIMIT_NPROC, 0),
         (RLIMIT_NOFILE, 0),
         (RLIMIT_MEMLOCK, 0),
-        (RLIMIT_AS, mapped + STACK + SPARE),
+        (RLIMIT_AS, mapped + FIRST_STACK + SPARE),
     ];
     for (resource, bound) in all {
         let limit = [bound, bound];

@@ -10,7 +10,7 @@ use crate::bpf::{
 };
 use crate::environment::Opened;
 use crate::shared::Shared;
-use crate::{ARENA, CONSOLE, EPOLL, FIRST_DEVICE, TENDER};
+use crate::{ARENA, CONSOLE, EPOLL, FIRST_DEVICE, STACK, TENDER};
 
 /// The call happens.
 pub const ALLOW: u32 = 0x7fff_0000;
@@ -56,7 +56,7 @@ const ERRORS: u32 = 2;
 /// What a filter depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights<'a> {
-    /// Bytes of arena.
+    /// Bytes of heap.
     pub memory: u64,
     /// The devices in the order of their numbers.
     pub devices: &'a [Opened],
@@ -110,7 +110,7 @@ pub fn build<'a>(rights: &Rights<'_>, room: &'a mut [Instruction]) -> Option<&'a
     }
     p.case(MADVISE, |p| {
         p.argument(2, MADV_DONTNEED);
-        p.limit(rights.memory);
+        p.limit(STACK + rights.memory);
         p.range(0, 1, ARENA);
     });
     p.case(GETRANDOM, |p| p.argument(2, 0));
@@ -128,7 +128,7 @@ pub fn build<'a>(rights: &Rights<'_>, room: &'a mut [Instruction]) -> Option<&'a
             });
         }
         p.argument(0, ARENA);
-        p.argument_at_most(1, rights.memory);
+        p.argument_at_most(1, STACK + rights.memory);
         p.argument(2, PROT_READ_WRITE);
         p.argument(3, MAP_ARENA);
         p.argument(4, u64::MAX);

@@ -30,8 +30,11 @@ pub mod mac;
 pub mod shared;
 pub mod text;
 
-/// Where an image may map its heap: the one address `mmap` takes.
+/// Where an image may map its stack and heap: the one address `mmap` takes for memory of its own.
 pub const ARENA: u64 = 0x1000_0000_0000;
+
+/// Bytes of the arena that come before the heap: the image's stack.
+pub const STACK: u64 = 7 << 20;
 
 /// The addresses an image's segments may take. The tender lies below, the arena far above.
 pub const IMAGE: core::ops::Range<u64> = 0x10_0000..0x8000_0000;

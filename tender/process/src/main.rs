@@ -16,7 +16,6 @@ use core::ffi::{CStr, c_char};
 use core::fmt::Write;
 
 use mirage_manifest::{MAX_DEVICES, Manifest, ManifestError};
-use mirage_tender_process::FIRST_DEVICE;
 use mirage_tender_process::arguments::{Arguments, Source};
 use mirage_tender_process::attach;
 use mirage_tender_process::bpf::{self, Instruction};
@@ -26,6 +25,7 @@ use mirage_tender_process::error::Error;
 use mirage_tender_process::filter::{self, Rights};
 use mirage_tender_process::shared::{Kind, MAX_SHARED, Shared};
 use mirage_tender_process::text::Text;
+use mirage_tender_process::{FIRST_DEVICE, STACK};
 
 /// The exit status that says that no image ran.
 const NOT_STARTED: u8 = 125;
@@ -185,7 +185,7 @@ unsafe fn start(
     confine::reset_signals()?;
     let image = confine::lay_out(image, devices, descriptors)?;
     let mapped = shared.iter().map(|shared| shared.len).sum::<u64>();
-    confine::limit(arguments.memory + elf.memory + mapped)?;
+    confine::limit(STACK + arguments.memory + elf.memory + mapped)?;
     let rights = Rights {
         memory: arguments.memory,
         devices,

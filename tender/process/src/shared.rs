@@ -50,12 +50,12 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ARENA;
     use crate::arguments::MEMORY;
+    use crate::{ARENA, STACK};
 
     #[test]
     fn no_two_places_overlap_however_long_they_are() {
-        let mut end = ARENA + MEMORY.end();
+        let mut end = ARENA + STACK + MEMORY.end();
         for kind in [Kind::Counters, Kind::Record] {
             assert!(end <= kind.address());
             end = kind.address() + LEN.end();

@@ -5,6 +5,8 @@ mod devices;
 mod holder;
 mod host;
 mod process;
+mod record;
+pub mod replay;
 mod session;
 mod tap;
 mod tender;
@@ -28,6 +30,9 @@ pub fn run(summary: &Summary, run: &Run, ui: &Ui) -> Result<ExitCode, Report> {
     let mut words = run.keys.clone();
     words.extend(run.log.iter().map(|level| format!("log={level}")));
     summary.check(&words)?;
+    if run.record.is_some() && run.application.on == On::Host {
+        return Err(record::Error::Host.into());
+    }
     let status = match run.application.on {
         On::Process => process::run(summary, run, &words, ui)?,
         On::Host => host::run(summary, run, &words, ui)?,

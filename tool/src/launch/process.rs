@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::thread;
 
 use miette::{Diagnostic, IntoDiagnostic as _, Report, WrapErr as _};
 use mirage_gateway::{BindError, Config, Gateway, Protocol, Publish};
+use mirage_record::Description;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use thiserror::Error;
 
 use super::devices::{self, Resource};
 use super::holder::holder;
+use super::record::{Record, hash};
 use super::session::{News, Session};
 use super::tap;
 use super::tender::Tender;
@@ -121,6 +124,12 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
             }
         }
     }
+    let record = run.record.as_deref();
+    let record = record.map(|file| recording(file, summary, run, words));
+    let record = record.transpose()?;
+    if let Some(record) = &record {
+        command.arg("--record").arg(record.word());
+    }
     command.arg(&summary.product).args(words);
 
     let published: Vec<Publish> = gateways.iter().flat_map(|(g, _)| g.published()).collect();
@@ -144,7 +153,32 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
             }
         });
     }
-    session.wait(ui)
+    let status = session.wait(ui)?;
+    if let Some(record) = record {
+        record.finish(status, ui);
+    }
+    Ok(status)
+}
+
+/// Makes the file of a recording.
+fn recording(
+    file: &Path,
+    summary: &Summary,
+    run: &Run,
+    words: &[String],
+) -> Result<Record, Report> {
+    let path = summary.product.canonicalize().into_diagnostic()?;
+    let image = std::fs::read(&path).into_diagnostic()?;
+    let description = Description {
+        name: summary.name.clone(),
+        image: hash(&image),
+        path: path.to_string_lossy().into(),
+        platform: summary.on.clone(),
+        arguments: words.to_vec(),
+        memory: run.memory.0,
+        counters: 0,
+    };
+    Ok(Record::create(file, run.record_size.0, &description)?)
 }
 
 /// Two ends of a link: frames go whole, neither end waits. The second is for the guest.

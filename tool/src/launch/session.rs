@@ -136,6 +136,7 @@ fn tell_exited(status: i32, stopped: bool, ui: &Ui) {
         2 => "its command line is wrong",
         101 => "it panicked",
         102 => "it ran out of memory; give it more with --memory",
+        123 => "its recording does not go on",
         125 => "it could not be started",
         137 => "it was killed",
         159 => "it made a forbidden system call",

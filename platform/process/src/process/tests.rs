@@ -44,7 +44,7 @@ fn start(arguments: &[&[u8]], environment: &[&str]) -> Result<Process, StartErro
 #[test]
 fn what_the_tender_prepared_is_taken_over() {
     let process = start(&[b"image", b"port=80", b"name=x"], &["HOME=/", DISK, NET]).unwrap();
-    assert_eq!(process.words(), ["port=80", "name=x"]);
+    assert!(process.arguments().eq(["port=80", "name=x"]));
     let devices: Vec<_> = process.devices().collect();
     assert_eq!(
         devices,
@@ -105,7 +105,8 @@ fn an_argument_that_is_not_text_stops_the_start() {
 
 #[test]
 fn an_empty_command_line_is_one_without_keys() {
-    assert_eq!(start(&[], &[NET, DISK]).unwrap().words(), [""; 0]);
+    let process = start(&[], &[NET, DISK]).unwrap();
+    assert_eq!(process.arguments().count(), 0);
 }
 
 #[test]

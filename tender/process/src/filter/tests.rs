@@ -148,7 +148,7 @@ fn allowed(rights: &Rights<'_>, number: u32, [a, b, c, d, e, f]: [u64; 6]) -> bo
                 return a == kind.address() && b == *len && c == 3 && d == 0x10_0001 && f == 0;
             }
             a == 0x1000_0000_0000
-                && b <= rights.memory
+                && b <= STACK + rights.memory
                 && c == 3
                 && d == 0x10_4022
                 && e == u64::MAX
@@ -157,7 +157,9 @@ fn allowed(rights: &Rights<'_>, number: u32, [a, b, c, d, e, f]: [u64; 6]) -> bo
         // madvise
         28 => {
             let end = u128::from(a) + u128::from(b);
-            a >= 0x1000_0000_0000 && end <= 0x1000_0000_0000 + u128::from(rights.memory) && c == 4
+            a >= 0x1000_0000_0000
+                && end <= 0x1000_0000_0000 + u128::from(STACK + rights.memory)
+                && c == 4
         }
         231 => true,
         // execveat
@@ -214,8 +216,8 @@ fn argument(devices: &[Opened], memory: u64) -> impl Strategy<Value = u64> + use
         RECORD.kind.address(),
         COUNTERS.len,
         RECORD.len,
-        ARENA + memory,
-        memory,
+        ARENA + STACK + memory,
+        STACK + memory,
     ];
     edges.extend([
         0x4_0000,
@@ -305,7 +307,7 @@ fn fitting(
             Some((file, descriptor)) => {
                 [file.kind.address(), file.len, 3, 0x10_0001, descriptor, 0]
             }
-            None => [ARENA, memory, 3, 0x10_4022, u64::MAX, 0],
+            None => [ARENA, STACK + memory, 3, 0x10_4022, u64::MAX, 0],
         },
         19 | 20 => [a, b, 2, d, e, f],
         28 => [ARENA, b, 4, d, e, f],

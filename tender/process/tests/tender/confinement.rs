@@ -107,7 +107,7 @@ fn limits_are_set() {
     assert_eq!(limit("Max open files"), 0);
     assert_eq!(limit("Max locked memory"), 0);
     assert_eq!(limit("Max stack size"), 8 << 20);
-    assert!(limit("Max address space") <= 16 << 20);
+    assert!(limit("Max address space") <= 24 << 20);
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! `mirage replay`: the same image on what was recorded.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use miette::{Diagnostic, IntoDiagnostic as _, Report, WrapErr as _};
+use mirage_record::{Outcome, Recording, RecordingError, format};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::{pread, pwrite};
+use thiserror::Error;
+
+use super::record::{covers, hash};
+use super::session::Session;
+use super::tender::Tender;
+use crate::build;
+use crate::cli::{Application, On, Replay, Settings};
+use crate::report::short;
+use crate::ui::{Event, Ui};
+
+/// Why a recording is not repeated, or not to its end.
+#[derive(Debug, Error, Diagnostic)]
+enum Error {
+    #[error("{file} cannot be read")]
+    #[diagnostic(help("{why}"))]
+    File { file: String, why: io::Error },
+    #[error("{file} cannot be repeated: {why}")]
+    #[diagnostic(help("make one: mirage run --record FILE"))]
+    NotOne { file: String, why: RecordingError },
+    #[error("the image that was recorded cannot be read: {file}")]
+    #[diagnostic(help("its SHA-256 is {hash}; give it: mirage replay FILE --image PATH ({why})"))]
+    NoImage {
+        file: String,
+        hash: String,
+        why: io::Error,
+    },
+    #[error("the recording is not of the image {file}")]
+    #[diagnostic(help(
+        "it needs the one whose SHA-256 is {needed}, this one's is {found}; build the sources \
+         that were recorded, or give that image: mirage replay FILE --image PATH"
+    ))]
+    OtherImage {
+        file: String,
+        needed: String,
+        found: String,
+    },
+    #[error("the recording does not say which image it is of")]
+    #[diagnostic(help(
+        "{platform} has none; give the image of the same application: mirage replay FILE --image PATH"
+    ))]
+    Unnamed { platform: String },
+    #[error("{outcome}")]
+    #[diagnostic(help(
+        "the image took something that does not come through the platform boundary, or the file \
+         was changed"
+    ))]
+    Diverged { outcome: Outcome },
+}
+
+/// The status of a unikernel that was killed, where nobody has seen it.
+const KILLED: u8 = 137;
+
+/// Repeats a recording; yields the exit status that the unikernel ended with.
+pub fn run(replay: &Replay, ui: &Ui) -> Result<ExitCode, Report> {
+    let file = short(&replay.file);
+    let bytes = fs::read(&replay.file).map_err(|why| Error::File {
+        file: file.clone(),
+        why,
+    })?;
+    let recording = Recording::read(&bytes).map_err(|why| Error::NotOne { file, why })?;
+    let description = recording.description();
+    let image = image(replay, &recording, ui)?;
+
+    let tape = tape(&bytes, false).into_diagnostic()?;
+    let tender = Tender::new()
+        .into_diagnostic()
+        .wrap_err("the tender could not be laid down in memory")?;
+    let mut command = tender.command();
+    command.arg("--memory").arg(description.memory.to_string());
+    command.arg("--parent").arg(std::process::id().to_string());
+    let counters = (description.counters > 0).then(|| zeros(description.counters));
+    if let Some(counters) = counters.transpose().into_diagnostic()? {
+        let number = counters.as_raw_fd();
+        command.arg("--counters").arg(format!("fd:{number}"));
+        // Open until this program ends.
+        std::mem::forget(counters);
+    }
+    let number = tape.as_raw_fd();
+    command.arg("--replay").arg(format!("fd:{number}"));
+    command.arg(&image);
+
+    let session = Session::start(&description.name, command, ui)?;
+    let status = session.wait(ui)?;
+    let mut after = vec![0; format::PAGE];
+    pread(&tape, &mut after, 0).into_diagnostic()?;
+    // The recorded event that it diverges at is behind the first page.
+    let mut whole = bytes.clone();
+    for (place, byte) in whole.iter_mut().zip(&after) {
+        *place = *byte;
+    }
+    let outcome = Outcome::read(whole.as_slice());
+    conclude(&recording, outcome, status, ui)
+}
+
+/// Says how it ended, and whether as recorded.
+fn conclude(
+    recording: &Recording<'_>,
+    outcome: Outcome,
+    status: i32,
+    ui: &Ui,
+) -> Result<ExitCode, Report> {
+    let covers = covers(recording);
+    let recorded = recording.status();
+    let (status, end) = match outcome {
+        Outcome::Diverged { .. } | Outcome::Corrupt { .. } => {
+            return Err(Error::Diverged { outcome }.into());
+        }
+        Outcome::UsedUp { .. } => {
+            let status = recorded.unwrap_or(KILLED);
+            let end = match recording.outcome() {
+                early @ (Outcome::Full { .. } | Outcome::TooLarge { .. }) => early.to_string(),
+                _ => format!("here the recording ends: it was ended, with status {status}"),
+            };
+            (status, end)
+        }
+        _ => {
+            let status = u8::try_from(status).unwrap_or(u8::MAX);
+            let end = match recorded {
+                Some(recorded) if recorded != status => {
+                    format!("it ended with status {status}, as recorded with {recorded}")
+                }
+                _ => format!("it ended as recorded, with status {status}"),
+            };
+            (status, end)
+        }
+    };
+    let event = Event::Replayed {
+        events: recording.len(),
+        seconds: recording.span().as_secs_f64(),
+        status,
+        end: &end,
+    };
+    ui.tell(&event, "Replayed", &format!("{covers}; {end}"));
+    Ok(ExitCode::from(status))
+}
+
+/// The image that was recorded: the one that is given, or where it was.
+fn image(replay: &Replay, recording: &Recording<'_>, ui: &Ui) -> Result<PathBuf, Report> {
+    let description = recording.description();
+    let path = match &replay.image {
+        Some(folder) if folder.is_dir() => {
+            let application = Application {
+                path: Some(folder.clone()),
+                on: On::Process,
+            };
+            build::build(&application, &Settings { set: Vec::new() }, ui)?.product
+        }
+        Some(file) => file.clone(),
+        None if description.image.is_empty() => {
+            return Err(Error::Unnamed {
+                platform: description.platform.clone(),
+            }
+            .into());
+        }
+        None => PathBuf::from(&description.path),
+    };
+    let bytes = fs::read(&path).map_err(|why| Error::NoImage {
+        file: short(&path),
+        hash: description.image.clone(),
+        why,
+    })?;
+    let found = hash(&bytes);
+    if !description.image.is_empty() && found != description.image {
+        return Err(Error::OtherImage {
+            file: short(&path),
+            needed: description.image.clone(),
+            found,
+        }
+        .into());
+    }
+    // A path without a folder would be looked for elsewhere.
+    path.canonicalize().into_diagnostic()
+}
+
+/// A copy of the recording that the image may write to: it leaves there how it ended.
+fn tape(bytes: &[u8], pause: bool) -> rustix::io::Result<OwnedFd> {
+    let len = bytes.len().next_multiple_of(format::PAGE);
+    let tape = zeros(len as u64)?;
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        at += pwrite(&tape, rest, at as u64)?;
+    }
+    let mode = match pause {
+        true => format::REPLAY_AND_PAUSE,
+        false => format::REPLAY,
+    };
+    let (at, outcome) = Outcome::open();
+    for (at, word) in [(format::MODE, &mode.to_le_bytes()[..]), (at, &outcome)] {
+        pwrite(&tape, word, at as u64)?;
+    }
+    Ok(tape)
+}
+
+/// Zeros in memory that the tender inherits.
+fn zeros(len: u64) -> rustix::io::Result<OwnedFd> {
+    let file = memfd_create("mirage-replay", MemfdFlags::empty())?;
+    ftruncate(file.as_fd(), len)?;
+    Ok(file)
+}
