@@ -92,9 +92,8 @@ pub async fn check(
     let Some(targets) = up(&mut report, near, far, sleep).await else {
         return report.complete(&CONTRACT);
     };
-    ports(&mut report, near, far, sleep, &targets).await;
-    connecting(&mut report, near, far, sleep).await;
-    if report.failures().next().is_none() {
+    ports(&mut report, near, far, sleep).await;
+    if connecting(&mut report, near, far, sleep, targets[0]).await {
         backlog(&mut report, near, far, sleep).await;
         dropping(&mut report, near, far, sleep).await;
     }
@@ -206,13 +205,7 @@ async fn up(
     reach.then_some(targets)
 }
 
-async fn ports(
-    report: &mut Report,
-    near: &impl Stack,
-    far: &impl Stack,
-    sleep: &impl Sleep,
-    _targets: &[IpAddr],
-) {
+async fn ports(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep: &impl Sleep) {
     let listener = at_once(report, LISTEN_AT_ONCE, sleep, || near.listen(ANY, 4));
     match listener {
         Ok(mut listener) => {
@@ -274,8 +267,8 @@ async fn ports(
             report.equal(PORT_TAKEN, again, Some(StackError::AddressInUse));
             drop(socket);
             let _ = patiently(sleep, sleep.sleep(MOMENT)).await;
-            let free = near.bind_udp(local).map(|socket| socket.local());
-            report.equal(SOCKET_DROPPED, free, Ok(local));
+            let free = near.bind_udp(local).map(|socket| socket.local().port());
+            report.equal(SOCKET_DROPPED, free, Ok(local.port()));
         }
         Err(error) => report.check(BINDS, false, "a socket", error),
     }
@@ -295,12 +288,17 @@ async fn reaches<L: Listener>(
     }
 }
 
-async fn connecting(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep: &impl Sleep) {
-    let Some(target) = targets(near, far).first().copied() else {
-        return;
-    };
+/// Connections from `near` to `far`. `false` when there is none, and so no sense in more.
+async fn connecting(
+    report: &mut Report,
+    near: &impl Stack,
+    far: &impl Stack,
+    sleep: &impl Sleep,
+    target: IpAddr,
+) -> bool {
     let Ok(mut listener) = far.listen(ANY, 8) else {
-        return;
+        report.check(CONNECTS, false, "the other stack to listen", "an error");
+        return false;
     };
     let remote = SocketAddr::new(target, listener.local().port());
     // Nobody accepts yet: the answer is the stack's.
@@ -341,6 +339,7 @@ async fn connecting(report: &mut Report, near: &impl Stack, far: &impl Stack, sl
         other => {
             let seen = other.map(|result| result.err());
             report.check(CONNECT_WAITS, false, "a connection", seen);
+            return false;
         }
     }
     drop(listener);
@@ -349,6 +348,7 @@ async fn connecting(report: &mut Report, near: &impl Stack, far: &impl Stack, sl
         .await
         .map(|result| result.err());
     report.equal(REFUSED, refused, Some(Some(StackError::Refused)));
+    true
 }
 
 /// More connections than the backlog of `near` holds: none is refused, all come through.

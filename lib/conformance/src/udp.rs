@@ -359,7 +359,9 @@ impl<U: Udp, V: Udp, S: Sleep> Rig<'_, U, V, S> {
         let _ = patiently(*sleep, sleep.sleep(MOMENT)).await;
         let (to, mut buffer) = (SocketAddr::new(GROUP, here.port()), [0; 64]);
         let seen = self.carry(theirs, ours, to, b"all", &mut buffer).await;
-        report.equal(JOINS, seen, Ok(Some((3, self.there))));
+        // Which of its addresses a group's sender has is its own affair.
+        let kept = matches!(seen, Ok(Some((3, _))));
+        report.check(JOINS, kept, "a datagram to the group", seen);
         self.clear().await;
         let left = at_once(report, LEAVE_AT_ONCE, *sleep, || ours.leave(GROUP));
         report.equal(LEAVES, left, Ok(()));

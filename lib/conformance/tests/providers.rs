@@ -86,3 +86,49 @@ fn a_stack_in_memory() {
     })
     .assert();
 }
+
+/// Keys of the host with this number.
+fn fixed(n: u8) -> mirage_smoltcp::Keys {
+    mirage_smoltcp::Keys {
+        ipv4: format!("10.0.0.{n}/24"),
+        ipv6: format!("fd00::{n}/64"),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn the_stack_on_smoltcp() {
+    run(async |s| {
+        let (near, far) = wire();
+        let stack = async |end, n| {
+            let (sleep, spawn) = (s.clone(), s.clone());
+            mirage_smoltcp::Smoltcp::new(end, sleep, spawn, Random::default(), fixed(n))
+                .await
+                .unwrap()
+        };
+        let (near, far) = (stack(near, 1).await, stack(far, 2).await);
+        let known = Network {
+            name: None,
+            multicast: true,
+        };
+        conformance::stack::check(&near, &far, &s, known).await
+    })
+    .assert();
+}
+
+#[test]
+fn sealed_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 3] = [
+        ("a.html", b"<p>a</p>"),
+        ("css/site.css", b"body { margin: 0 }"),
+        ("empty", b""),
+    ];
+    std::fs::create_dir(folder.path().join("css")).unwrap();
+    for (path, bytes) in files {
+        std::fs::write(folder.path().join(path), bytes).unwrap();
+    }
+    let sealed = mirage_assets::pack::seal(folder.path()).unwrap().leak();
+    let sealed = mirage_assets::Sealed::new(sealed).unwrap();
+    run(async |s| conformance::assets::check(&sealed, &s, Some(&files)).await).assert();
+}

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -26,6 +27,11 @@ struct Connection {
     socket: Socket,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
+    /// The peer's end has been read.
+    ended: Cell<bool>,
+    /// Why the connection broke. The kernel tells it once, to whoever asks first, and reading
+    /// then looks as if the peer had closed in order.
+    broken: Cell<Option<FlowError>>,
 }
 
 impl Connection {
@@ -40,9 +46,21 @@ impl Connection {
                 .input
                 .poll(cx, || recv(fd, &mut *buffer, RecvFlags::empty()))
         });
-        let (_, len) = read.await.map_err(error::flow)?;
+        let (_, len) = read.await.map_err(|error| self.failure(error))?;
         debug_assert!(len <= wanted);
+        match self.broken.get() {
+            Some(error) if len == 0 && !self.ended.get() => return Err(error),
+            _ if len == 0 => self.ended.set(true),
+            _ => {}
+        }
         Ok(len)
+    }
+
+    /// What the kernel says, in the interface's words and for all times.
+    fn failure(&self, error: Errno) -> FlowError {
+        let failure = self.broken.get().unwrap_or(error::flow(error));
+        self.broken.set(Some(failure));
+        failure
     }
 
     async fn write(
@@ -52,20 +70,20 @@ impl Connection {
         let output = &self.socket.source.output;
         std::future::poll_fn(|cx| output.poll(cx, &mut operation))
             .await
-            .map_err(error::flow)
+            .map_err(|error| self.failure(error))
     }
 
     async fn flush(&self) -> Result<(), FlowError> {
         let timer = Timer::new(self.socket.runtime.clone());
         let (mut delay, most) = FLUSH;
-        while unacknowledged(&self.socket.fd).map_err(error::flow)? > 0 {
+        while unacknowledged(&self.socket.fd).map_err(|error| self.failure(error))? > 0 {
             timer.sleep(delay).await;
             delay = (delay * 2).min(most);
         }
         // A connection that broke has nothing unacknowledged any more either.
         match rustix::net::sockopt::socket_error(&self.socket.fd) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) | Err(error) => Err(error::flow(error)),
+            Ok(Ok(())) => self.broken.get().map_or(Ok(()), Err),
+            Ok(Err(error)) | Err(error) => Err(self.failure(error)),
         }
     }
 }
@@ -178,6 +196,8 @@ impl TcpFlow {
             socket,
             peer,
             local,
+            ended: Cell::default(),
+            broken: Cell::default(),
         });
         Self {
             connection,

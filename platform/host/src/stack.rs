@@ -20,7 +20,8 @@ use crate::{error, resolve};
 ///
 /// A port that the host publishes is opened where it says; any other on 127.0.0.1, or on `::1`
 /// when that is asked for. A UDP socket with a port of the stack's choice is a client's: it can
-/// reach everybody. Every address is there from the start.
+/// reach everybody. Every address is there from the start: 127.0.0.1, and those that ports are
+/// published at. `::1` is none of them: it is opened for who asks for it by name.
 #[derive(Clone)]
 pub struct Stack {
     runtime: Runtime<Host>,
@@ -102,16 +103,10 @@ impl mirage_device::Stack for Stack {
     async fn up(&self) {}
 
     fn addresses(&self) -> Vec<Cidr> {
-        let mut addresses = vec![
-            Cidr {
-                address: Ipv4Addr::LOCALHOST.into(),
-                prefix: 8,
-            },
-            Cidr {
-                address: Ipv6Addr::LOCALHOST.into(),
-                prefix: 128,
-            },
-        ];
+        let mut addresses = vec![Cidr {
+            address: Ipv4Addr::LOCALHOST.into(),
+            prefix: 8,
+        }];
         for published in &self.runtime.platform().publish {
             let address = published.host.ip();
             if !address.is_unspecified() && !address.is_loopback() {

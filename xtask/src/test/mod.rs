@@ -2,6 +2,7 @@
 
 mod browser;
 mod command;
+mod conformance;
 mod frames;
 mod hostile;
 mod images;
@@ -68,6 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         limits::TESTS,
         tap::TESTS,
         frames::TESTS,
+        conformance::TESTS,
     ];
     let chosen: Vec<&Test> = tests
         .into_iter()
