@@ -2,13 +2,14 @@
 
 mod rigs;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use mirage_conformance as conformance;
 use mirage_conformance::stack::Network;
+use mirage_device::{Clock, Spawn, Task};
 use mirage_sim::memory::pair;
-use rigs::{Disk, Page, Random, run, wire};
+use rigs::{Disk, Page, Random, name_server, run, wire};
 
 #[test]
 fn the_simulations_clocks_and_tasks() {
@@ -19,10 +20,8 @@ fn the_simulations_clocks_and_tasks() {
         report.append(conformance::spawn::check(s, s).await);
         report.append(conformance::wall::check(s, s, None).await);
         s.set_wall(Some(Duration::from_secs(1_700_000_000)));
-        let truth = Some(
-            Duration::from_secs(1_700_000_000)
-                + Duration::from_nanos(mirage_device::Clock::now(s).as_nanos()),
-        );
+        let truth =
+            Some(Duration::from_secs(1_700_000_000) + Duration::from_nanos(s.now().as_nanos()));
         report.append(conformance::wall::check(s, s, truth).await);
         report
     })
@@ -87,33 +86,37 @@ fn a_stack_in_memory() {
     .assert();
 }
 
-/// Keys of the host with this number.
-fn fixed(n: u8) -> mirage_smoltcp::Keys {
-    mirage_smoltcp::Keys {
-        ipv4: format!("10.0.0.{n}/24"),
-        ipv6: format!("fd00::{n}/64"),
-        ..Default::default()
-    }
-}
-
 #[test]
-fn the_stack_on_smoltcp() {
-    run(async |s| {
+fn the_stack_on_smoltcp_with_a_name_server() {
+    const NAME: &str = "there.example";
+    let report = run(async |s| {
         let (near, far) = wire();
-        let stack = async |end, n| {
+        let stack = async |end, number: u8| {
+            let keys = mirage_smoltcp::Keys {
+                ipv4: format!("10.0.0.{number}/24"),
+                ipv6: format!("fd00::{number}/64"),
+                dns: Some("10.0.0.2".parse().unwrap()),
+                ..Default::default()
+            };
             let (sleep, spawn) = (s.clone(), s.clone());
-            mirage_smoltcp::Smoltcp::new(end, sleep, spawn, Random::default(), fixed(n))
-                .await
-                .unwrap()
+            let stack = mirage_smoltcp::Smoltcp::new(end, sleep, spawn, Random::default(), keys);
+            stack.await.unwrap()
         };
         let (near, far) = (stack(near, 1).await, stack(far, 2).await);
+        let address = Ipv4Addr::new(203, 0, 113, 9);
+        s.spawn(name_server(far.clone(), NAME, address)).detach();
         let known = Network {
-            name: None,
+            name: Some((NAME, address.into())),
             multicast: true,
         };
         conformance::stack::check(&near, &far, &s, known).await
-    })
-    .assert();
+    });
+    report.assert();
+    assert_eq!(
+        report.counts()[2],
+        0,
+        "everything is applicable here:\n{report}"
+    );
 }
 
 #[test]

@@ -3,13 +3,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use mirage_conformance::{Report, Sentence};
 use mirage_device::{
     Block, BlockError, BlockInfo, Console, Entropy, EntropyError, Net, NetError, NetInfo, Received,
-    Transmit,
+    Stack, Transmit, Udp,
 };
 use mirage_sim::World;
 
@@ -244,5 +245,32 @@ impl Block for Disk {
         turn().await;
         self.volatile.borrow_mut()[offset as usize..(offset + len) as usize].fill(0);
         Ok(())
+    }
+}
+
+/// Answers questions for one name with one address, and that no other name is there (RFC 1035).
+pub async fn name_server(stack: impl Stack, name: &str, address: Ipv4Addr) {
+    let udp = stack.bind_udp("[::]:53".parse().unwrap()).unwrap();
+    let wanted: Vec<u8> = name
+        .split('.')
+        .flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat())
+        .chain([0])
+        .collect();
+    let mut message = [0; 512];
+    while let Ok((len, from)) = udp.receive(&mut message).await {
+        let question = &message[12..len];
+        let known = question.starts_with(&wanted);
+        let asks_for_ipv4 = question[question.len() - 4..] == [0, 1, 0, 1];
+        let answers = known && asks_for_ipv4;
+        let code = if known { 0 } else { 3 };
+        let mut answer = message[..2].to_vec();
+        answer.extend([0x84, code, 0, 1, 0, u8::from(answers), 0, 0, 0, 0]);
+        answer.extend(question);
+        if answers {
+            // The name at byte 12, an address of the Internet, an hour, four bytes.
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 14, 16, 0, 4]);
+            answer.extend(address.octets());
+        }
+        udp.send(&answer, from).await.unwrap();
     }
 }
