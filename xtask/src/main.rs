@@ -26,7 +26,8 @@ use clap::{Parser, Subcommand};
   cargo xtask test Chromium             the tests with this word in their name
   cargo xtask test --require-all        a test that cannot run is a failure
   cargo xtask bench process --quick     the table in about two minutes
-  cargo xtask bench process --only http --runs 9 --json http.json"
+  cargo xtask bench process --only http --runs 9 --json http.json
+  cargo xtask bench sim                 frames a second in the simulated world"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -46,12 +47,15 @@ enum Task {
 enum Bench {
     /// An image as a sandboxed process
     Process(bench::Arguments),
+    /// The simulated world: frames a second on one core
+    Sim(bench::sim::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(Bench::Process(arguments)) => bench::run(&arguments),
+        Task::Bench(Bench::Sim(arguments)) => bench::sim::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,10 +6,11 @@ mod lab;
 mod memory;
 pub mod peers;
 mod run;
+pub mod sim;
 mod size;
 mod spawn;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -94,6 +95,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     };
 
     println!("{}", conditions());
+    println!(
+        "The kernel places servers and clients: pinning them costs both sides, nginx the most.\n"
+    );
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for (name, measure) in chosen {
         eprintln!("measuring {name}");
@@ -123,11 +127,15 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     )
     .with_context(|| format!("cannot write {}", svg.display()))?;
     println!("plot: {}", svg.display());
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, format!("{:#}\n", report::json(&rows)))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    save(arguments.json.as_deref(), &rows)?;
     Ok(failures.is_empty())
+}
+
+/// Writes the rows as JSON, where that is asked for.
+fn save(path: Option<&Path>, rows: &[Row]) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, format!("{:#}\n", report::json(rows)))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The machine, and how the measurements were made on it.
@@ -141,8 +149,7 @@ fn conditions() -> String {
     let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
     format!(
         "{model}, {processors} processors, Linux {}, load {}.\n\
-         Medians of runs that alternate between ours and the peer; [the middle half of them].\n\
-         The kernel places servers and clients: pinning them costs both sides, nginx the most.\n",
+         Medians of runs that alternate between ours and the peer; [the middle half of them].",
         read("/proc/sys/kernel/osrelease").trim(),
         read("/proc/loadavg").split(' ').next().unwrap_or_default(),
     )
