@@ -10,7 +10,7 @@
 //! machine too.
 
 #[path = "../../../lib/smoltcp/tests/world/mod.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(unused_imports, reason = "a part is used")]
 mod wired;
 
 use std::cell::Cell;
