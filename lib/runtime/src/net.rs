@@ -71,3 +71,74 @@ impl<P: Platform> mirage_device::Net for Net<P> {
             .poll(self.device, Direction::Output, cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Simple;
+    use core::task::Waker;
+    use mirage_device::{Instant, Net as _};
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Arrive,
+        Report,
+        Receive,
+        Poll,
+    }
+
+    proptest! {
+        #[test]
+        fn a_drained_device_is_asked_nothing_and_what_was_reported_is_never_missed(
+            steps in proptest::collection::vec(
+                prop_oneof![Just(Step::Arrive), Just(Step::Report), Just(Step::Receive), Just(Step::Poll)],
+                0..60,
+            ),
+        ) {
+            let runtime = Runtime::new(Simple::default());
+            let net = Net::new(runtime.clone(), "net").unwrap();
+            let mut buffer = [0; 64];
+            // Frames that are there to be received, and those among them that a report has told of.
+            let (mut number, mut waiting, mut told) = (0_u8, 0, 0);
+            // Something arrived since the last report; a report told so; `None` was heard since.
+            let (mut arrived, mut edge, mut drained) = (false, false, false);
+            for step in steps {
+                match step {
+                    Step::Arrive => {
+                        number += 1;
+                        (waiting, arrived) = (waiting + 1, true);
+                        net.send(&[number; 20], Transmit::default()).unwrap();
+                    }
+                    Step::Report => {
+                        runtime.resume(Some(Instant::ZERO));
+                        edge |= core::mem::take(&mut arrived);
+                        told = waiting;
+                    }
+                    Step::Receive => {
+                        let before = runtime.platform().asked.get();
+                        let received = net.receive(&mut buffer).unwrap();
+                        let asked = runtime.platform().asked.get() - before;
+                        prop_assert_eq!(asked, usize::from(!drained || edge));
+                        if received.is_some() {
+                            prop_assert_eq!(buffer[0], number + 1 - waiting);
+                            waiting -= 1;
+                            told = told.min(waiting);
+                            drained = false;
+                        } else {
+                            prop_assert_eq!(told, 0, "a frame was missed");
+                            (edge, drained) = (false, true);
+                        }
+                    }
+                    Step::Poll => {
+                        let context = &mut Context::from_waker(Waker::noop());
+                        let ready = net.poll_readable(context).is_ready();
+                        prop_assert_eq!(ready, core::mem::take(&mut edge));
+                        prop_assert!(ready || told == 0 || !drained, "nobody would be woken");
+                        drained &= !ready;
+                    }
+                }
+            }
+        }
+    }
+}

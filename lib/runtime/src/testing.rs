@@ -18,6 +18,8 @@ pub(crate) struct Simple {
     now: Cell<u64>,
     frames: RefCell<VecDeque<Vec<u8>>>,
     arrived: Cell<bool>,
+    /// How often the network device was asked for a frame.
+    pub(crate) asked: Cell<usize>,
     pub(crate) disk: RefCell<Vec<u8>>,
     tickets: Cell<u64>,
     completed: Cell<u64>,
@@ -65,6 +67,7 @@ impl Platform for Simple {
     }
 
     fn net_receive(&self, _: DeviceId, buffer: &mut [u8]) -> Result<Option<Received>, NetError> {
+        self.asked.set(self.asked.get() + 1);
         let Some(frame) = self.frames.borrow_mut().pop_front() else {
             return Ok(None);
         };
