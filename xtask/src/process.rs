@@ -1,21 +1,51 @@
 //! Child processes that are awaited with a deadline and never outlive their handle.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 /// A child process whose output is collected. Dropping it ends it.
 pub struct Process {
     child: Child,
     shown: String,
-    output: Arc<Mutex<String>>,
-    readers: Vec<std::thread::JoinHandle<()>>,
+    output: Arc<Output>,
     /// How to ask it to end: a process with children of its own must hear a signal it can catch.
     ending: Signal,
+}
+
+/// What a process has written, and who waits for more.
+#[derive(Default)]
+struct Output {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    text: String,
+    /// Streams that have not come to their end.
+    open: usize,
+}
+
+impl Output {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `done`, at most `limit`; whether it is.
+    fn wait(&self, limit: Duration, done: impl Fn(&State) -> bool) -> bool {
+        let waiting = |state: &mut State| !done(state);
+        let state = self.state();
+        let waited = self.changed.wait_timeout_while(state, limit, waiting);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
 }
 
 impl Process {
@@ -28,19 +58,17 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {shown}"))?;
-        let output = Arc::new(Mutex::new(String::new()));
-        let mut readers = Vec::new();
+        let output = Arc::<Output>::default();
         if let Some(stdout) = child.stdout.take() {
-            readers.push(collect(stdout, output.clone()));
+            collect(stdout, &output);
         }
         if let Some(stderr) = child.stderr.take() {
-            readers.push(collect(stderr, output.clone()));
+            collect(stderr, &output);
         }
         Ok(Self {
             child,
             shown,
             output,
-            readers,
             ending: Signal::KILL,
         })
     }
@@ -58,10 +86,18 @@ impl Process {
 
     /// What it has written so far.
     pub fn output(&self) -> String {
+        self.output.state().text.clone()
+    }
+
+    /// Waits until it has written `what`; an error once it no longer can.
+    pub fn says(&self, limit: Duration, what: &str) -> Result<()> {
         self.output
-            .lock()
-            .map(|text| text.clone())
-            .unwrap_or_default()
+            .wait(limit, |state| state.text.contains(what) || state.open == 0);
+        let output = self.output();
+        if !output.contains(what) {
+            bail!("{} did not say {what:?}:\n{output}", self.shown);
+        }
+        Ok(())
     }
 
     /// Sends a signal to this process alone.
@@ -73,21 +109,16 @@ impl Process {
     /// Waits for the process and for the end of its output.
     pub fn exit(&mut self, limit: Duration) -> Result<ExitStatus> {
         let status = self.exited(limit)?;
-        until(limit, "the end of its output", || {
-            self.drained().then_some(())
-        })
-        .with_context(|| format!("{} left its output open", self.shown))?;
+        if !self.output.wait(limit, |state| state.open == 0) {
+            bail!("{} left its output open", self.shown);
+        }
         Ok(status)
     }
 
     fn exited(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let child = &mut self.child;
-        let status = until(limit, "its end", || child.try_wait().ok().flatten());
-        status.with_context(|| format!("{} still runs:\n{}", self.shown, self.output()))
-    }
-
-    fn drained(&self) -> bool {
-        self.readers.iter().all(|reader| reader.is_finished())
+        ended(self.id(), limit)
+            .with_context(|| format!("{} still runs:\n{}", self.shown, self.output()))?;
+        Ok(self.child.wait()?)
     }
 }
 
@@ -106,26 +137,39 @@ impl Drop for Process {
     }
 }
 
-fn collect(
-    mut from: impl Read + Send + 'static,
-    into: Arc<Mutex<String>>,
-) -> std::thread::JoinHandle<()> {
+fn collect(mut from: impl Read + Send + 'static, into: &Arc<Output>) {
+    let into = into.clone();
+    into.state().open += 1;
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
-        loop {
-            match from.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(n) => {
-                    if let Ok(mut text) = into.lock() {
-                        text.push_str(&String::from_utf8_lossy(&buffer[..n]));
-                    }
-                }
-            }
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..count]);
+            into.state().text.push_str(&text);
+            into.changed.notify_all();
         }
-    })
+        into.state().open -= 1;
+        into.changed.notify_all();
+    });
 }
 
-/// Asks again and again, a millisecond apart, until there is an answer or `limit` is over.
+/// Waits until a process, anybody's, has ended.
+pub fn ended(pid: u32, limit: Duration) -> Result<()> {
+    let pid = Pid::from_raw(pid.cast_signed()).context("a process id is not zero")?;
+    let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+        // Whoever started it has taken notice of its end already.
+        Err(Errno::SRCH) => return Ok(()),
+        handle => handle.context("cannot watch a process")?,
+    };
+    let mut handles = [PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
+    let timeout = Timespec::try_from(limit)?;
+    match retry_on_intr(|| poll(&mut handles, Some(&timeout)))? {
+        0 => bail!("waited {limit:?} in vain for the end of process {pid}"),
+        _ => Ok(()),
+    }
+}
+
+/// For benchmarks, of what tells nobody when it is there: asks again and again, a millisecond
+/// apart, until there is an answer or `limit` is over.
 pub fn until<T>(
     limit: Duration,
     what: &str,
@@ -174,12 +218,6 @@ pub fn status_field(pid: u32, field: &str) -> Option<u64> {
     )
 }
 
-/// Whether a process is there and not a zombie.
-pub fn alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .is_ok_and(|status| !status.contains("State:\tZ") && !status.contains("State:\tX"))
-}
-
 /// The first number behind `field` in `text`.
 pub fn number(text: &str, field: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
@@ -201,14 +239,25 @@ mod tests {
     fn dropping_a_process_ends_it_and_its_family_is_found() {
         let sh =
             Process::start(Command::new("sh").args(["-c", "sleep 60 & echo up; wait"])).unwrap();
-        let up = || (sh.output() == "up\n").then_some(());
-        until(Duration::from_secs(5), "its child", up).unwrap();
+        sh.says(Duration::from_secs(5), "up").unwrap();
         let family = family(sh.id());
         assert_eq!(family.len(), 2, "{family:?}");
         drop(sh);
-        assert!(!alive(family[0]));
+        ended(family[0], Duration::ZERO).unwrap();
         let sleep = Pid::from_raw(family[1] as i32).unwrap();
         kill_process(sleep, Signal::KILL).unwrap();
+        ended(family[1], Duration::from_secs(5)).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_ends_says_nothing_more() {
+        let sh = Process::start(Command::new("sh").args(["-c", "echo ready"])).unwrap();
+        sh.says(Duration::from_secs(5), "ready").unwrap();
+        let error = sh.says(Duration::from_secs(5), "listening").unwrap_err();
+        assert!(
+            error.to_string().contains("did not say \"listening\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::world::{Said, tool};
 
@@ -71,14 +73,21 @@ impl Running {
         answer == "hello"
     }
 
-    /// Waits until the image runs no more.
-    fn wait_for_image(&self) {
-        let stat = format!("/proc/{}/stat", self.image);
-        // It may stay as a zombie until whoever inherits it looks.
-        while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-            std::thread::yield_now();
-        }
+    /// Watches the image's process.
+    fn watch_image(&self) -> OwnedFd {
+        let pid = Pid::from_raw(self.image).unwrap();
+        pidfd_open(pid, PidfdFlags::empty()).unwrap()
     }
+}
+
+/// Waits until the process runs no more, whoever has to take notice of its end.
+fn wait_for(process: &OwnedFd) {
+    let patience = Timespec {
+        tv_sec: 20,
+        tv_nsec: 0,
+    };
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
+    assert_eq!(poll(&mut ended, Some(&patience)), Ok(1), "it still runs");
 }
 
 #[test]
@@ -86,19 +95,21 @@ fn an_example_serves_through_a_published_port_until_it_is_told_to_stop() {
     let mut running = Running::start();
     assert!(running.answers());
     assert!(running.event("booted")["milliseconds"].as_f64().unwrap() > 0.0);
+    let image = running.watch_image();
     kill_process(Pid::from_child(&running.tool), Signal::INT).unwrap();
     assert_eq!(running.event("exited")["status"], 130);
     assert_eq!(running.tool.wait().unwrap().code(), Some(130));
-    running.wait_for_image();
+    wait_for(&image);
 }
 
 #[test]
 fn the_image_dies_with_the_tool_however_that_ends() {
     let mut running = Running::start();
     assert!(running.answers());
+    let image = running.watch_image();
     running.tool.kill().unwrap();
     running.tool.wait().unwrap();
-    running.wait_for_image();
+    wait_for(&image);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Frames that no honest neighbour sends, straight onto the tap.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError::Timeout;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +15,7 @@ use super::packet::{
 use super::system::{PATIENCE, Tap};
 use super::{Context, Test};
 use crate::http;
-use crate::process::{Process, until};
+use crate::process::Process;
 use crate::raw::Link;
 
 pub const TESTS: &[Test] = &[
@@ -132,52 +133,58 @@ fn random(context: &Context) -> Result<()> {
 /// SYNs a millisecond: fills a backlog of 1,024 five times a second, and is less than the tap
 /// carries, for what the tap drops nobody behind it can serve.
 const BURST: u64 = 5;
+/// So many SYNs go by between two requests of the client that is to be served.
+const BETWEEN: u64 = 500;
 
 fn flood(context: &Context) -> Result<()> {
     let tap = Tap::new()?;
     let (mut process, server) = tap.website(context)?;
-    let sent = AtomicU64::new(0);
-    let over = AtomicBool::new(false);
     tap.client.enter(|| {
+        let (told, passed) = mpsc::channel();
+        let (over, stop) = mpsc::channel::<()>();
         let mut link = Link::open(Tap::NAME, PATIENCE)?;
         let ends = Ends {
             image: neighbour(Tap::V4)?,
             client: link.address,
         };
-        std::thread::scope(|scope| {
-            let flooding = scope.spawn(|| {
+        let sent = std::thread::scope(|scope| {
+            let flooding = scope.spawn(move || {
                 let mut random = Random(7);
-                while !over.load(Ordering::Relaxed) {
-                    let count = sent.fetch_add(1, Ordering::Relaxed);
-                    if count.is_multiple_of(BURST) {
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
+                let mut sent = 0;
+                loop {
                     // Addresses for tests of network devices (RFC 2544), behind the router.
                     let from = Ipv4Addr::from_bits(0xc612_0000 | random.next() as u32 & 0x1_ffff);
                     let port = 1024 + random.below(60_000) as u16;
                     let segment = tcp(from, port, random.next() as u32, 0x02, &[]);
                     link.send(&ethernet(&ends, 0x0800, &ipv4(from, 6, &segment)))?;
+                    sent += 1;
+                    if sent % BETWEEN == 0 {
+                        // Nobody listens once all requests have been answered.
+                        let _ = told.send(());
+                    }
+                    let tick = Duration::from_millis(1);
+                    if sent % BURST == 0 && stop.recv_timeout(tick) != Err(Timeout) {
+                        return Ok(sent);
+                    }
                 }
-                Ok(())
             });
-            let served = served_while(&sent, server);
-            over.store(true, Ordering::Relaxed);
-            let flooded: Result<()> = flooding
+            let served = served_while(&passed, server);
+            drop(over);
+            let flooded: Result<u64> = flooding
                 .join()
                 .map_err(|_| anyhow::anyhow!("the flooder panicked"))?;
-            flooded.and(served)
+            served.and(flooded)
         })?;
-        let sent = sent.load(Ordering::Relaxed);
         still_serves(&mut process, server).with_context(|| format!("after {sent} SYNs"))
     })
 }
 
 /// Ten answers, one after the other, spread over at least 5,000 SYNs.
-fn served_while(sent: &AtomicU64, server: SocketAddr) -> Result<()> {
+fn served_while(passed: &Receiver<()>, server: SocketAddr) -> Result<()> {
     for n in 1..=10 {
-        until(PATIENCE, "the flood", || {
-            (sent.load(Ordering::Relaxed) >= n * 500).then_some(())
-        })?;
+        passed
+            .recv_timeout(PATIENCE)
+            .context("the flood stands still")?;
         let start = Instant::now();
         let response = http::get(server, "/", PATIENCE);
         let waited = start.elapsed();

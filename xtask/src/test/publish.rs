@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Signal, geteuid};
 
 use super::need::Need;
-use super::system::{PATIENCE, answers, free_port, local, start, website};
+use super::system::{PATIENCE, answers, free_port, listens, local, start, website};
 use super::{Context, Test};
 use crate::bench::peers;
 use crate::http;
-use crate::process::{Process, alive, family, until};
+use crate::process::{Process, ended, family};
 
 pub const TESTS: &[Test] = &[
     Test {
@@ -127,9 +127,9 @@ fn own_folder(context: &Context) -> Result<()> {
         "--publish",
         &publish,
     ];
-    let mut process = start(context.product.mirage(&words))?;
+    let process = start(context.product.mirage(&words))?;
     ensure!(
-        answers(&mut process, server)?.body == b"mine",
+        answers(&process, server)?.body == b"mine",
         "another page was served"
     );
     let other = http::get(server, "/sub/other.txt", PATIENCE)?;
@@ -155,16 +155,9 @@ fn echo(context: &Context) -> Result<()> {
     let tcp = format!("{port}:7");
     let udp = format!("{port}:7/udp");
     let words = ["run", "examples/echo", "--publish", &tcp, "--publish", &udp];
-    let mut process = start(context.product.mirage(&words))?;
-    let answer = until(PATIENCE * 15, "the echo over TCP", || {
-        match process.exit(Duration::ZERO) {
-            Ok(status) => Some(Err(anyhow::anyhow!("it ended with {status}"))),
-            Err(_) => echoes_tcp(local(port)).ok().map(Ok),
-        }
-    });
-    answer
-        .and_then(|answer| answer)
-        .with_context(|| process.output())?;
+    let process = start(context.product.mirage(&words))?;
+    listens(&process)?;
+    echoes_tcp(local(port)).with_context(|| process.output())?;
     echoes_udp(local(port)).with_context(|| process.output())
 }
 
@@ -210,12 +203,11 @@ pub fn echoes_udp(server: std::net::SocketAddr) -> Result<()> {
     for length in [1_usize, 100, 1400] {
         let sent = vec![length as u8; length];
         let mut buffer = [0; 2000];
-        until(PATIENCE, "a datagram", || {
-            socket.send(&sent).ok()?;
-            let n = socket.recv(&mut buffer).ok()?;
-            (buffer[..n] == sent[..]).then_some(())
-        })
-        .with_context(|| format!("{length} bytes did not come back"))?;
+        let back = (0..100).any(|_| {
+            let received = socket.send(&sent).and_then(|_| socket.recv(&mut buffer));
+            received.is_ok_and(|count| buffer[..count] == sent[..])
+        });
+        ensure!(back, "{length} bytes did not come back");
     }
     Ok(())
 }
@@ -245,9 +237,7 @@ fn killed(context: &Context) -> Result<()> {
 }
 
 fn all_gone(everyone: &[u32]) -> Result<()> {
-    until(PATIENCE, "the end of every process", || {
-        everyone.iter().all(|&pid| !alive(pid)).then_some(())
-    })
+    everyone.iter().try_for_each(|&pid| ended(pid, PATIENCE))
 }
 
 /// As root: as the user `nobody`, who sees workspace and toolchain read-only through bind mounts
@@ -310,8 +300,8 @@ fn unprivileged(context: &Context) -> Result<()> {
         .env("CARGO_NET_OFFLINE", "true")
         .env_remove("CARGO")
         .current_dir("/");
-    let mut process: Process = start(command)?;
-    answers(&mut process, server)?;
+    let process: Process = start(command)?;
+    answers(&process, server)?;
     for pid in family(process.id()) {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let owner = status

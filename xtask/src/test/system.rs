@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::Context;
 use crate::http::{self, Response};
 use crate::net::Namespace;
-use crate::process::{Process, until};
+use crate::process::Process;
 
 /// Long enough for a busy machine; nothing waits this long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,20 +37,21 @@ pub fn website(context: &Context) -> Result<(Process, SocketAddr)> {
     let server = local(free_port()?);
     let publish = format!("{}:80", server.port());
     let words = ["run", "examples/website", "--publish", &publish];
-    let mut process = start(context.product.mirage(&words))?;
-    answers(&mut process, server)?;
+    let process = start(context.product.mirage(&words))?;
+    answers(&process, server)?;
     Ok((process, server))
 }
 
-/// Waits until `/` is answered; fails at once when the process ends first.
-pub fn answers(process: &mut Process, server: SocketAddr) -> Result<Response> {
+/// Waits until the image listens; an error at once when the process ends first.
+pub fn listens(process: &Process) -> Result<()> {
     // A build may come first.
-    let limit = PATIENCE * 15;
-    let answer = until(limit, "an answer", || match process.exit(Duration::ZERO) {
-        Ok(status) => Some(Err(anyhow::anyhow!("it ended with {status}"))),
-        Err(_) => http::get(server, "/", PATIENCE).ok().map(Ok),
-    });
-    let response = answer.and_then(|answer| answer);
+    process.says(PATIENCE * 15, "listening on")
+}
+
+/// Waits until the image listens, and has `/` answered.
+pub fn answers(process: &Process, server: SocketAddr) -> Result<Response> {
+    listens(process)?;
+    let response = http::get(server, "/", PATIENCE);
     let response = response.with_context(|| format!("the output was:\n{}", process.output()))?;
     ensure!(
         response.status == 200,
@@ -104,9 +105,9 @@ impl Tap {
 
     /// Runs the website on the tap and waits until it answers.
     pub fn website(&self, context: &Context) -> Result<(Process, SocketAddr)> {
-        let mut process = self.run(context, "examples/website")?;
+        let process = self.run(context, "examples/website")?;
         let server = SocketAddr::new(Self::V4, 80);
-        self.client.enter(|| answers(&mut process, server))?;
+        self.client.enter(|| answers(&process, server))?;
         Ok((process, server))
     }
 }

@@ -7,10 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::need::Need;
 use super::publish::{all_served, echoes_tcp, echoes_udp};
-use super::system::{PATIENCE, Tap};
+use super::system::{PATIENCE, Tap, listens};
 use super::{Context, Test};
 use crate::http;
-use crate::process::until;
 
 pub const TESTS: &[Test] = &[
     Test {
@@ -65,19 +64,12 @@ fn burst(context: &Context) -> Result<()> {
 
 fn echo(context: &Context) -> Result<()> {
     let tap = Tap::new()?;
-    let mut process = tap.run(context, "examples/echo")?;
+    let process = tap.run(context, "examples/echo")?;
+    listens(&process)?;
     tap.client.enter(|| {
         for ip in [Tap::V4, Tap::V6.parse()?] {
             let server = SocketAddr::new(ip, 7);
-            let limit = PATIENCE * 15;
-            until(limit, "the echo", || {
-                match process.exit(std::time::Duration::ZERO) {
-                    Ok(status) => Some(Err(anyhow::anyhow!("it ended with {status}"))),
-                    Err(_) => echoes_tcp(server).ok().map(Ok),
-                }
-            })
-            .and_then(|answer| answer)
-            .with_context(|| process.output())?;
+            echoes_tcp(server).with_context(|| process.output())?;
             echoes_udp(server).with_context(|| process.output())?;
         }
         Ok(())
