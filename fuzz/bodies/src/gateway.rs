@@ -199,11 +199,9 @@ impl Guest {
             tv_sec: 20,
             tv_nsec: 0,
         };
-        assert_eq!(
-            poll(&mut fds, Some(&patience)),
-            Ok(1),
-            "the gateway does not answer"
-        );
+        // The fuzzer has a clock whose signal interrupts.
+        let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&patience)));
+        assert_eq!(ready, Ok(1), "the gateway does not answer");
         let mut message = vec![0; 70_000];
         let (_, count) = recv(&self.fd, &mut message[..], RecvFlags::empty()).expect("a message");
         self.received += 1;
