@@ -10,7 +10,7 @@ use mirage_device::{Listener, StackError};
 use crate::connection::{Listening, Parting};
 use crate::flow::TcpFlow;
 use crate::slots::Id;
-use crate::state::{Shared, State, canonical, overlap};
+use crate::state::{Shared, overlap};
 
 /// A listening TCP port. The contract is [`Listener`]'s.
 ///
@@ -31,38 +31,17 @@ impl TcpListener {
         local: SocketAddr,
         backlog: usize,
     ) -> Result<Self, StackError> {
-        let mut local = canonical(local);
         let mut state = shared.state();
-        check_local(&state, local)?;
-        let taken = |port| {
-            let local = SocketAddr::new(local.ip(), port);
-            state
-                .listeners
-                .iter()
-                .any(|(_, listening)| overlap(listening.local, local))
-        };
-        if local.port() == 0 {
-            local.set_port(shared.ephemeral(taken)?);
-        } else if taken(local.port()) {
-            return Err(StackError::AddressInUse);
-        }
+        let local = shared.place(&state, local, &|local| {
+            let mut all = state.listeners.iter();
+            all.any(|(_, listening)| overlap(listening.local, local))
+        })?;
         let id = state.listeners.insert(Listening::new(local, backlog));
         Ok(Self {
             shared: shared.clone(),
             id,
             local,
         })
-    }
-}
-
-/// A local address must be unspecified or the stack's own.
-pub(crate) fn check_local(state: &State, local: SocketAddr) -> Result<(), StackError> {
-    if state.gone {
-        Err(StackError::Gone)
-    } else if local.ip().is_unspecified() || state.is_own(local.ip()) {
-        Ok(())
-    } else {
-        Err(StackError::InvalidAddress)
     }
 }
 

@@ -122,6 +122,30 @@ impl Shared {
         }
     }
 
+    /// Where to be reached when `wanted` is asked for: it must be unspecified or the stack's own.
+    /// The stack chooses a port where it has none.
+    pub fn place(
+        &self,
+        state: &State,
+        wanted: SocketAddr,
+        taken: &dyn Fn(SocketAddr) -> bool,
+    ) -> Result<SocketAddr, StackError> {
+        let mut local = canonical(wanted);
+        if state.gone {
+            return Err(StackError::Gone);
+        }
+        if !local.ip().is_unspecified() && !state.is_own(local.ip()) {
+            return Err(StackError::InvalidAddress);
+        }
+        if local.port() == 0 {
+            let port = self.ephemeral(|port| taken(SocketAddr::new(local.ip(), port)))?;
+            local.set_port(port);
+        } else if taken(local) {
+            return Err(StackError::AddressInUse);
+        }
+        Ok(local)
+    }
+
     /// A port to let the stack choose from: random, of the dynamic range (RFC 6335 §6), and not
     /// `taken`.
     pub fn ephemeral(&self, mut taken: impl FnMut(u16) -> bool) -> Result<u16, StackError> {

@@ -17,7 +17,6 @@ use smoltcp::wire::IpCidr;
 use crate::connection::Parting;
 use crate::endpoint::{Endpoint, NEVER, Work};
 use crate::frame::Datagram;
-use crate::listener::check_local;
 use crate::port::Port;
 use crate::slots::Id;
 use crate::state::{Shared, State, canonical, covers, listen_endpoint, overlap};
@@ -185,21 +184,11 @@ impl UdpSocket {
         local: SocketAddr,
         mtu: usize,
     ) -> Result<Self, StackError> {
-        let mut local = canonical(local);
         let mut state = shared.state();
-        check_local(&state, local)?;
-        let taken = |port| {
-            let local = SocketAddr::new(local.ip(), port);
-            state
-                .bound
-                .iter()
-                .any(|(_, bound)| overlap(bound.local, local))
-        };
-        if local.port() == 0 {
-            local.set_port(shared.ephemeral(taken)?);
-        } else if taken(local.port()) {
-            return Err(StackError::AddressInUse);
-        }
+        let local = shared.place(&state, local, &|local| {
+            let mut all = state.bound.iter();
+            all.any(|(_, bound)| overlap(bound.local, local))
+        })?;
         let id = state.bound.insert(Bound::new(local));
         Ok(Self {
             shared: shared.clone(),
