@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -141,6 +142,7 @@ pub struct Build {
   mirage run examples/website --tap tap0 -- stack.ipv4=10.0.0.2/24
   mirage run store --block disk=store.img --memory 64M --log debug
   mirage run examples/website --publish 8080:80 --record site.rec
+  mirage run examples/website --publish 8080:80 --gdb
 
 The unikernel's exit status becomes the tool's; 128 + n when signal n ended it.")]
 pub struct Run {
@@ -168,6 +170,9 @@ pub struct Run {
     /// How long the recording may become; the oldest part makes room for the newest
     #[arg(long, value_name = "SIZE", default_value = "64M", requires = "record")]
     pub record_size: RecordSize,
+    /// What to do for whoever looks for a mistake.
+    #[command(flatten)]
+    pub debug: Debug,
     /// The least level that the unikernel logs: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -195,6 +200,17 @@ pub struct Replay {
     /// Tell what happens as one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to do for whoever looks for a mistake.
+#[derive(Debug, Args)]
+pub struct Debug {
+    /// Wait for a debugger before the unikernel begins: at a free port of 127.0.0.1, or here
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1)]
+    pub gdb: Option<Option<SocketAddr>>,
+    /// Leave a core for a debugger in a file when the unikernel breaks
+    #[arg(long, value_name = "FILE")]
+    pub dump: Option<PathBuf>,
 }
 
 /// `mirage describe`.

@@ -8,6 +8,8 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::launch::Frame;
+
 /// The output of one command.
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
@@ -61,6 +63,12 @@ pub enum Event<'a> {
         status: u8,
         end: &'a str,
     },
+    /// The unikernel broke, and this is where: the innermost frame first.
+    Backtrace { cause: &'a str, frames: &'a [Frame] },
+    /// The unikernel's core is in this file.
+    Dumped { path: &'a str },
+    /// The unikernel waits for a debugger here.
+    Debugger { address: &'a str },
     /// The unikernel ended.
     Exited { status: i32 },
 }

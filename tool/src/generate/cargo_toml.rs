@@ -79,8 +79,8 @@ fn profile(artifact: Artifact) -> Item {
             ("lto", value("fat")),
             ("codegen-units", value(1)),
             ("panic", value("abort")),
-            // Kept in the unstripped twin of the image, for a debugger.
-            ("debug", value("line-tables-only")),
+            // Kept in the unstripped twin of the image: names, lines and variables for a debugger.
+            ("debug", value(true)),
         ]),
         Artifact::Program => table([("opt-level", value(1)), ("debug", value(true))]),
     }

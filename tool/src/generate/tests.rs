@@ -181,7 +181,7 @@ opt-level = "s"
 lto = "fat"
 codegen-units = 1
 panic = "abort"
-debug = "line-tables-only"
+debug = true
 
 [workspace]
 resolver = "3"

@@ -39,7 +39,7 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
         command.env("MIRAGE_PUBLISH", list.join(","));
     }
     command.args(words);
-    let session = Session::start(&summary.name, command, ui)?;
+    let session = Session::start(&summary.name, command, None, ui)?;
     for publish in published {
         process::tell(publish, ui);
     }

@@ -10,6 +10,7 @@ pub mod replay;
 mod session;
 mod tap;
 mod tender;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ use crate::ui::Ui;
 
 pub use arguments::{Attach, BlockFile};
 pub use devices::Unfit;
+pub use trace::Frame;
 
 /// Runs a product; yields the exit status that it ended with.
 ///

@@ -87,13 +87,12 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
         &run.publish,
         &run.block,
     )?;
+    let watch = run.debug.watch(&summary.product, ui)?;
     let tender = Tender::new()
         .into_diagnostic()
         .wrap_err("the tender could not be laid down in memory")?;
     let mut command = tender.command();
     command.arg("--memory").arg(run.memory.0.to_string());
-    // However this tool ends, the image ends with it.
-    command.arg("--parent").arg(std::process::id().to_string());
     let mut gateways: Vec<(Gateway, OwnedFd)> = Vec::new();
     let mut guests = Vec::new();
     for (device, resource) in resources {
@@ -133,7 +132,7 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     command.arg(&summary.product).args(words);
 
     let published: Vec<Publish> = gateways.iter().flat_map(|(g, _)| g.published()).collect();
-    let session = Session::start(&summary.name, command, ui)?;
+    let session = Session::start(&summary.name, command, Some(watch), ui)?;
     // The image has its ends now: when it dies, the gateway sees it.
     drop(guests);
     for publish in published {

@@ -3,7 +3,7 @@
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::trace::{self, Broken, Unwatched, Watch};
 use crate::ui::{Event, Ui};
 
 /// What a running unikernel's surroundings report.
@@ -21,6 +22,10 @@ pub enum News {
     Sign(Instant, &'static str),
     /// The user, or the system, wants it to end.
     Stop(i32),
+    /// It broke, and ends soon.
+    Broken(Broken),
+    /// It cannot be watched, so nothing will tell where it breaks.
+    Unwatched(Unwatched),
     /// It has ended.
     Ended(io::Result<ExitStatus>),
 }
@@ -28,6 +33,8 @@ pub enum News {
 /// A running unikernel.
 pub struct Session {
     began: Instant,
+    /// A debugger is awaited: without one there is no point in going on.
+    debugged: bool,
     handle: OwnedFd,
     sender: Sender<News>,
     news: Receiver<News>,
@@ -36,7 +43,14 @@ pub struct Session {
 
 impl Session {
     /// Starts `command`. From now on a signal ends the unikernel rather than the tool alone.
-    pub fn start(name: &str, mut command: Command, ui: &Ui) -> Result<Self, Report> {
+    ///
+    /// One that is to be watched must be a tender's with `--hold`.
+    pub fn start(
+        name: &str,
+        mut command: Command,
+        watch: Option<Watch>,
+        ui: &Ui,
+    ) -> Result<Self, Report> {
         let (sender, news) = channel();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
             .into_diagnostic()
@@ -48,9 +62,14 @@ impl Session {
             }
         });
         let (reader, writer) = io::pipe().into_diagnostic()?;
-        command.stdin(Stdio::null()).stdout(writer);
+        let input = if watch.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command.stdin(input).stdout(writer);
         let began = Instant::now();
-        let child = command
+        let mut child = command
             .spawn()
             .into_diagnostic()
             .wrap_err_with(|| format!("{name} could not be started"))?;
@@ -62,10 +81,15 @@ impl Session {
         if ui.json {
             ui.tell(&Event::Started { name, pid }, "", "");
         }
+        let debugged = watch.as_ref().is_some_and(|w| w.debugger.is_some());
+        match watch.zip(child.stdin.take()) {
+            Some((watch, held)) => follow(pid, held, watch, sender.clone()),
+            None => wait_for(child, sender.clone()),
+        }
         let console = console(reader, sender.clone(), *ui);
-        wait_for(child, sender.clone());
         Ok(Self {
             began,
+            debugged,
             handle,
             sender,
             news,
@@ -82,8 +106,12 @@ impl Session {
     pub fn wait(self, ui: &Ui) -> Result<i32, Report> {
         let mut booted = false;
         let mut stopped = None;
+        let mut broken = None;
+        let mut unwatched = None;
         let status = loop {
             match self.news.recv().into_diagnostic()? {
+                News::Broken(what) => broken = Some(what),
+                News::Unwatched(why) => unwatched = Some(why),
                 News::Sign(at, sign) => {
                     if !std::mem::replace(&mut booted, true) {
                         tell_booted(at - self.began, sign, ui);
@@ -108,15 +136,27 @@ impl Session {
                 tell_booted(at - self.began, sign, ui);
             }
         }
+        if let Some(why) = unwatched.filter(|_| self.debugged) {
+            return Err(why.into());
+        }
         let status = match (stopped, status.code(), status.signal()) {
             (Some(signal), _, _) | (None, None, Some(signal)) => 128 + signal,
             (None, Some(code), _) => code,
             (None, None, None) => 1,
         };
+        // Nobody asks why it broke that was being ended anyway.
+        if let Some(broken) = broken.filter(|_| stopped.is_none()) {
+            broken.tell(ui);
+        } else if let Some(why) = unwatched.filter(|_| BROKEN.contains(&status)) {
+            ui.line("Backtrace", &format!("cannot be made: {why}"));
+        }
         tell_exited(status, stopped.is_some(), ui);
         Ok(status)
     }
 }
+
+/// The exit statuses that say that it broke: panic, out of memory, and the signals for that.
+const BROKEN: [i32; 10] = [101, 102, 131, 132, 133, 134, 135, 136, 139, 159];
 
 fn tell_booted(after: Duration, sign: &str, ui: &Ui) {
     let milliseconds = after.as_secs_f64() * 1e3;
@@ -150,6 +190,19 @@ fn wait_for(mut child: Child, news: Sender<News>) {
     thread::spawn(move || {
         let status = child.wait();
         let _ = news.send(News::Ended(status));
+    });
+}
+
+fn follow(pid: u32, held: ChildStdin, watch: Watch, news: Sender<News>) {
+    thread::spawn(move || {
+        trace::follow(pid, held, watch, &mut |step| {
+            // Nobody listens when the session is over.
+            let _ = news.send(match step {
+                trace::Step::Broken(broken) => News::Broken(broken),
+                trace::Step::Unwatched(why) => News::Unwatched(why),
+                trace::Step::Ended(status) => News::Ended(status),
+            });
+        });
     });
 }
 

@@ -28,10 +28,12 @@ impl Tender {
         Ok(Self(file.into()))
     }
 
-    /// The command that executes it.
+    /// The command that executes it, for a session that watches: it begins when the session does,
+    /// and however this tool ends, the image ends with it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
-        command.arg0("mirage-tender");
+        command.arg0("mirage-tender").arg("--hold");
+        command.arg("--parent").arg(std::process::id().to_string());
         command
     }
 }
