@@ -39,11 +39,13 @@ pub enum Command {
     /// Build an application into one file
     Build(Build),
     /// Build an application, and run it
-    Run(Run),
+    Run(Box<Run>),
     /// Repeat a recorded run, bit for bit
     Replay(Replay),
     /// Show an application's devices, their providers and its keys
     Describe(Describe),
+    /// Name the return addresses in the log of an image that panicked without this tool
+    Backtrace(Backtrace),
 }
 
 /// `mirage new`.
@@ -170,6 +172,9 @@ pub struct Run {
     /// How long the recording may become; the oldest part makes room for the newest
     #[arg(long, value_name = "SIZE", default_value = "64M", requires = "record")]
     pub record_size: RecordSize,
+    /// Write the frames of the network down, for tshark; of several devices in FILE.DEVICE each
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
     /// What to do for whoever looks for a mistake.
     #[command(flatten)]
     pub debug: Debug,
@@ -189,6 +194,7 @@ pub struct Run {
 #[command(after_help = "Examples:
   mirage replay site.rec
   mirage replay site.rec --image target/mirage/website
+  mirage replay site.rec --gdb
 
 The unikernel's exit status becomes the tool's, as it was when it was recorded.")]
 pub struct Replay {
@@ -197,6 +203,9 @@ pub struct Replay {
     /// The image that was recorded, or the folder of its application [default: where it was]
     #[arg(long, value_name = "PATH")]
     pub image: Option<PathBuf>,
+    /// What to do for whoever looks for a mistake.
+    #[command(flatten)]
+    pub debug: Debug,
     /// Tell what happens as one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -229,6 +238,19 @@ pub struct Describe {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
+}
+
+/// `mirage backtrace`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage backtrace examples/website < log
+  ssh server journalctl -u site | mirage backtrace site.debug
+
+Reads the log on standard input. The twin must be of the very image that wrote it.")]
+pub struct Backtrace {
+    /// The application's folder, its Cargo.toml, or the image's twin NAME.debug [default: the
+    /// current folder]
+    pub path: Option<PathBuf>,
 }
 
 /// How a description is shown.

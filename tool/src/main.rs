@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backtrace;
 mod build;
 mod cargo;
 mod cli;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => launch::replay::run(replay, &Ui::new(replay.json)),
         Command::New(new) => template::new(new, &Ui::new(false)).map(|()| ExitCode::SUCCESS),
         Command::Describe(describe) => describe::describe(describe).map(|()| ExitCode::SUCCESS),
+        Command::Backtrace(command) => backtrace::backtrace(command).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|report| {
         let ui = Ui::new(false);

@@ -3,6 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What the tool links: formats, which are the same on both sides.
+const LINKED: [&str; 4] = [
+    "mirage-keys",
+    "mirage-manifest",
+    "mirage-pcap",
+    "mirage-record",
+];
+
 /// The names of the packages below `folder`, in a Cargo.toml's and in Rust's spelling.
 fn names(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
@@ -37,8 +45,7 @@ fn the_tools_source_holds_no_librarys_name() {
     let mut names: Vec<String> = ["lib", "platform"]
         .iter()
         .flat_map(|folder| names(&home.join(folder)))
-        // The tool links it: the keys and the manifest are the same on both sides.
-        .filter(|name| !["mirage-keys", "mirage-manifest"].contains(&&*name.replace('_', "-")))
+        .filter(|name| !LINKED.contains(&&*name.replace('_', "-")))
         .collect();
     // What the libraries themselves stand on, and are known by.
     names.extend(["smoltcp", "httparse", "talc", "edge-nal", "edge_nal"].map(String::from));

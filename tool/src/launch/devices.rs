@@ -26,6 +26,13 @@ pub enum Resource {
     },
 }
 
+impl Resource {
+    /// Frames go through it.
+    pub fn has_frames(&self) -> bool {
+        matches!(self, Self::Tap(_) | Self::Gateway(_))
+    }
+}
+
 /// Why the options do not fit the devices.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
 pub enum Unfit {
@@ -77,6 +84,13 @@ pub enum Unfit {
     #[error("--block {device}: there is no file {file}")]
     #[diagnostic(help("make it: truncate -s 16M {file}"))]
     NoSuchFile { device: String, file: String },
+    /// A program has nobody between it and the network, and is not watched.
+    #[error("{option}: a program on the host uses the host's own network and debugger")]
+    #[diagnostic(help("{hint}"))]
+    DebugOnHost {
+        option: &'static str,
+        hint: &'static str,
+    },
     /// A program has no network devices.
     #[error("--tap: a program on the host uses the host's own network")]
     #[diagnostic(help("leave --tap out, or run it as a process: --on process"))]
@@ -88,6 +102,14 @@ impl Unfit {
     pub fn is_usage(&self) -> bool {
         !matches!(self, Self::NoSuchFile { .. })
     }
+}
+
+/// Frames can only be written down where there are some.
+pub fn check_capture(app: &str, devices: &[(String, Attached)]) -> Result<(), Unfit> {
+    if names(devices, Attached::Net).is_empty() {
+        return Err(no_device("--pcap", app, Attached::Net, &[], ""));
+    }
+    Ok(())
 }
 
 /// Matches the options with the devices, each one given and none more.

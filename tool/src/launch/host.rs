@@ -18,6 +18,7 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     if !run.tap.is_empty() {
         return Err(Unfit::TapOnHost.into());
     }
+    refuse(run)?;
     let resources = devices::connect(&summary.name, &summary.devices, &[], &[], &run.block)?;
     let mut command = Command::new(&summary.product);
     for (device, resource) in resources {
@@ -44,6 +45,31 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
         process::tell(publish, ui);
     }
     session.wait(ui)
+}
+
+/// A program is an ordinary one: what it is given otherwise, the machine has for it.
+fn refuse(run: &Run) -> Result<(), Unfit> {
+    let asked = [
+        (
+            run.pcap.is_some(),
+            "--pcap",
+            "capture on the host's interface, or run it as a process: --on process",
+        ),
+        (
+            run.debug.gdb.is_some(),
+            "--gdb",
+            "start it under gdb itself: `mirage build --on host --json` tells where it is",
+        ),
+        (
+            run.debug.dump.is_some(),
+            "--dump",
+            "let the system keep its core: ulimit -c unlimited",
+        ),
+    ];
+    match asked.into_iter().find(|(asked, ..)| *asked) {
+        Some((_, option, hint)) => Err(Unfit::DebugOnHost { option, hint }),
+        None => Ok(()),
+    }
 }
 
 /// Finds ports that are taken before the start, by opening them and closing them again. Yields

@@ -1,6 +1,7 @@
 //! Starting what was built, and staying with it until it ends.
 
 mod arguments;
+mod capture;
 mod devices;
 mod holder;
 mod host;
@@ -22,7 +23,7 @@ use crate::ui::Ui;
 
 pub use arguments::{Attach, BlockFile};
 pub use devices::Unfit;
-pub use trace::Frame;
+pub use trace::{Frame, Symbols, Twin};
 
 /// Runs a product; yields the exit status that it ended with.
 ///

@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::thread;
 
 use miette::{Diagnostic, IntoDiagnostic as _, Report, WrapErr as _};
 use mirage_gateway::{BindError, Config, Gateway, Protocol, Publish};
 use mirage_record::Description;
+use mirage_tender_process::mac::Mac;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use thiserror::Error;
 
+use super::capture::Capture;
 use super::devices::{self, Resource};
 use super::holder::holder;
 use super::record::{Record, hash};
@@ -87,6 +90,18 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
         &run.publish,
         &run.block,
     )?;
+    let capture = run.pcap.as_deref();
+    if capture.is_some() {
+        devices::check_capture(&summary.name, &summary.devices)?;
+    }
+    let devices_with_frames = resources
+        .iter()
+        .filter(|(_, resource)| resource.has_frames());
+    let devices_with_frames = devices_with_frames.count();
+    let capture = |device: &str| {
+        let path = capture?;
+        Some(Capture::of_device(path, device, devices_with_frames))
+    };
     let watch = run.debug.watch(&summary.product, ui)?;
     let tender = Tender::new()
         .into_diagnostic()
@@ -95,11 +110,25 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     command.arg("--memory").arg(run.memory.0.to_string());
     let mut gateways: Vec<(Gateway, OwnedFd)> = Vec::new();
     let mut guests = Vec::new();
+    let mut captures = Vec::new();
     for (device, resource) in resources {
         match resource {
             Resource::Tap(name) => {
                 tap::check(&name)?;
-                command.arg("--net").arg(format!("{device}=tap:{name}"));
+                let Some(capture) = capture(&device).transpose()? else {
+                    command.arg("--net").arg(format!("{device}=tap:{name}"));
+                    continue;
+                };
+                let network = tap::open(&name)?;
+                let (ours, guest) = pair().into_diagnostic()?;
+                let (number, mtu) = (guest.as_raw_fd(), network.mtu);
+                // The address that it would have without.
+                let image = summary.product.file_name().unwrap_or_default();
+                let mac = Mac::derive(&[image.as_bytes(), device.as_bytes(), name.as_bytes()]);
+                let word = format!("{device}=fd:{number},mac={mac},mtu={mtu}");
+                command.arg("--net").arg(word);
+                captures.push((capture, ours, network.descriptor));
+                guests.push(guest);
             }
             Resource::Gateway(publish) => {
                 let gateway = Gateway::bind(Config {
@@ -107,9 +136,15 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
                     ..Config::default()
                 })
                 .map_err(PublishError::from)?;
-                let (ours, guest) = pair().into_diagnostic()?;
+                let (mut ours, guest) = pair().into_diagnostic()?;
                 let number = guest.as_raw_fd();
                 command.arg("--net").arg(format!("{device}=fd:{number}"));
+                if let Some(capture) = capture(&device).transpose()? {
+                    let (gateways, between) = pair().into_diagnostic()?;
+                    fcntl_setfd(&between, FdFlags::CLOEXEC).into_diagnostic()?;
+                    let images = std::mem::replace(&mut ours, gateways);
+                    captures.push((capture, images, between));
+                }
                 gateways.push((gateway, ours));
                 guests.push(guest);
             }
@@ -135,6 +170,9 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     let session = Session::start(&summary.name, command, Some(watch), ui)?;
     // The image has its ends now: when it dies, the gateway sees it.
     drop(guests);
+    for (capture, image, network) in captures {
+        capture.stand_between(image, network);
+    }
     for publish in published {
         tell(publish, ui);
     }
@@ -181,7 +219,7 @@ fn recording(
 }
 
 /// Two ends of a link: frames go whole, neither end waits. The second is for the guest.
-fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+pub(super) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, guest) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     // It is to be inherited.

@@ -73,13 +73,12 @@ pub fn run(replay: &Replay, ui: &Ui) -> Result<ExitCode, Report> {
     let description = recording.description();
     let image = image(replay, &recording, ui)?;
 
-    let tape = tape(&bytes, false).into_diagnostic()?;
+    let tape = tape(&bytes, replay.debug.gdb.is_some()).into_diagnostic()?;
     let tender = Tender::new()
         .into_diagnostic()
         .wrap_err("the tender could not be laid down in memory")?;
     let mut command = tender.command();
     command.arg("--memory").arg(description.memory.to_string());
-    command.arg("--parent").arg(std::process::id().to_string());
     let counters = (description.counters > 0).then(|| zeros(description.counters));
     if let Some(counters) = counters.transpose().into_diagnostic()? {
         let number = counters.as_raw_fd();
@@ -91,7 +90,8 @@ pub fn run(replay: &Replay, ui: &Ui) -> Result<ExitCode, Report> {
     command.arg("--replay").arg(format!("fd:{number}"));
     command.arg(&image);
 
-    let session = Session::start(&description.name, command, ui)?;
+    let watch = replay.debug.watch(&image, ui)?;
+    let session = Session::start(&description.name, command, Some(watch), ui)?;
     let status = session.wait(ui)?;
     let mut after = vec![0; format::PAGE];
     pread(&tape, &mut after, 0).into_diagnostic()?;

@@ -148,7 +148,8 @@ impl Session {
         if let Some(broken) = broken.filter(|_| stopped.is_none()) {
             broken.tell(ui);
         } else if let Some(why) = unwatched.filter(|_| BROKEN.contains(&status)) {
-            ui.line("Backtrace", &format!("cannot be made: {why}"));
+            let text = format!("cannot be made: {why}; `mirage backtrace` reads return addresses");
+            ui.line("Backtrace", &text);
         }
         tell_exited(status, stopped.is_some(), ui);
         Ok(status)

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use miette::Diagnostic;
+use mirage_tap::Tap;
 use thiserror::Error;
 
 /// Why a tap cannot be used.
@@ -24,6 +25,20 @@ pub enum Error {
     #[error("the tap `{name}` belongs to another user")]
     #[diagnostic(help("make one of your own: sudo ip tuntap add dev NAME mode tap user $USER"))]
     Foreign { name: String },
+    /// The kernel refuses.
+    #[error("--pcap: the tap `{name}` cannot be opened: {why}")]
+    #[diagnostic(help(
+        "end the process that has it; `ip -details link show {name}` tells its owner"
+    ))]
+    Open { name: String, why: String },
+}
+
+/// Opens a tap, to stand between it and an image. Returns at once.
+pub fn open(name: &str) -> Result<Tap, Error> {
+    Tap::open(name).map_err(|why| Error::Open {
+        name: name.into(),
+        why: why.to_string(),
+    })
 }
 
 /// Looks at a tap. Returns at once.

@@ -24,7 +24,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 pub use backtrace::Broken;
-pub use twin::Frame;
+pub use twin::{Frame, Symbols, Twin};
 
 use crate::cli::Debug;
 use crate::report::short;
@@ -82,8 +82,8 @@ impl fmt::Display for Unwatched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Errno::EPERM | Errno::EACCES | Errno::ENOSYS => f.write_str(
-                "this machine does not let the tool trace its own child; in a container allow \
-                 ptrace(2): --cap-add SYS_PTRACE",
+                "this machine does not let the tool trace its own child; in a container allow it: \
+                 --cap-add SYS_PTRACE",
             ),
             other => write!(f, "the unikernel cannot be traced: {}", other.desc()),
         }
