@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use mirage_counters::Table;
 use mirage_device::{Entropy, EntropyError, Net, NetError, NetInfo, Received, Transmit};
 use mirage_sim::World;
 use mirage_smoltcp::{Keys, Smoltcp};
@@ -46,6 +47,7 @@ pub(crate) struct Lan {
     wire: Rc<RefCell<Wire>>,
     offload: bool,
     pub(crate) injected: Rc<Cell<u64>>,
+    counters: Table,
 }
 
 impl Lan {
@@ -54,6 +56,7 @@ impl Lan {
             wire: Rc::default(),
             offload,
             injected: Rc::default(),
+            counters: Table::new(None),
         }
     }
 
@@ -63,9 +66,17 @@ impl Lan {
             wire: self.wire.clone(),
             offload: self.offload,
         };
-        let clock = || simulation.clone();
-        let stack = Smoltcp::new(device, clock(), clock(), Noise::default(), keys);
+        let (clock, counters) = (|| simulation.clone(), self.counters.clone());
+        let noise = Noise::default();
+        let stack = Smoltcp::new(device, clock(), clock(), noise, counters, "stack", keys);
         simulation.block_on(stack).expect("keys that are valid")
+    }
+
+    /// Frames that the stack counts as received.
+    pub(crate) fn received(&self) -> u64 {
+        self.counters
+            .counter("stack", "frames_received_total")
+            .get()
     }
 
     pub(crate) fn inject(&self, frame: &[u8]) {

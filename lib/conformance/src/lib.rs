@@ -32,7 +32,7 @@
 //! ```
 //!
 //! Each suite is a function `check` in the module of its interface: [`clock`], [`sleep`],
-//! [`wall`], [`spawn`], [`entropy`], [`console`], [`net`], [`block`], [`flow`], [`stack`]
+//! [`wall`], [`spawn`], [`entropy`], [`console`], [`counters`], [`net`], [`block`], [`flow`], [`stack`]
 //! (with [`listener`] and [`udp`]) and [`assets`]. It takes the device, whatever else the rig has
 //! (the other end of a wire, a second stack), and a [`Sleep`](mirage_device::Sleep) that is taken
 //! to be right: it ends what would wait for ever, so that a suite never hangs. On simulated time
@@ -51,6 +51,7 @@ pub mod assets;
 pub mod block;
 pub mod clock;
 pub mod console;
+pub mod counters;
 pub mod entropy;
 pub mod flow;
 pub mod listener;
@@ -82,4 +83,5 @@ pub const CONTRACTS: &[Contract] = &[
     flow::CONTRACT,
     block::CONTRACT,
     assets::CONTRACT,
+    counters::CONTRACT,
 ];

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mirage_conformance as conformance;
 use mirage_conformance::stack::Network;
+use mirage_counters::Table;
 use mirage_device::{Clock, Spawn, Task};
 use mirage_sim::memory::pair;
+use mirage_smoltcp::Smoltcp;
 use rigs::{Disk, Page, Random, name_server, run, wire};
 
 #[test]
@@ -18,6 +20,8 @@ fn the_simulations_clocks_and_tasks() {
         let mut report = conformance::clock::check(s, s).await;
         report.append(conformance::sleep::check(s, s).await);
         report.append(conformance::spawn::check(s, s).await);
+        let counters = Table::new(None);
+        report.append(conformance::counters::check(&counters, s).await);
         report.append(conformance::wall::check(s, s, None).await);
         s.set_wall(Some(Duration::from_secs(1_700_000_000)));
         let truth =
@@ -98,8 +102,9 @@ fn the_stack_on_smoltcp_with_a_name_server() {
                 dns: Some("10.0.0.2".parse().unwrap()),
                 ..Default::default()
             };
-            let (sleep, spawn) = (s.clone(), s.clone());
-            let stack = mirage_smoltcp::Smoltcp::new(end, sleep, spawn, Random::default(), keys);
+            let (sleep, spawn, random) = (s.clone(), s.clone(), Random::default());
+            let counters = Table::new(None);
+            let stack = Smoltcp::new(end, sleep, spawn, random, counters, "stack", keys);
             stack.await.unwrap()
         };
         let (near, far) = (stack(near, 1).await, stack(far, 2).await);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mirage_assets::{Sealed, pack};
 use mirage_conformance as conformance;
+use mirage_counters::Table;
 use mirage_device::Clock;
 use mirage_runtime::{Block, Console, Entropy, Net, Spawner, Timer, Wall};
 use mirage_sim::{Machine, Medium, Unikernel, Weather, World, unikernel};
@@ -38,7 +39,9 @@ fn devices() -> Unikernel {
                     ..Keys::default()
                 };
                 let spawn = Spawner::new(runtime.clone());
-                let stack = Smoltcp::new(net, timer(), spawn, entropy, keys).await;
+                let counters = Table::new(None);
+                let stack = Smoltcp::new(net, timer(), spawn, entropy, counters, "stack", keys);
+                let stack = stack.await;
                 runtime.check(name, stack)
             };
             let (near, far) = (stack("stack.net", 1).await?, stack("peer.net", 2).await?);

@@ -37,6 +37,7 @@ extern crate alloc;
 mod assets;
 mod block;
 mod console;
+mod counters;
 mod entropy;
 mod flow;
 #[cfg(feature = "nal")]
@@ -50,6 +51,7 @@ mod time;
 pub use assets::{Asset, Assets, Encoding};
 pub use block::{Block, BlockError, BlockInfo};
 pub use console::Console;
+pub use counters::{Counter, Counters, Sample, Tally};
 pub use embedded_io_async as io;
 pub use entropy::{Entropy, EntropyError};
 pub use flow::{Flow, FlowError, FlowRead, FlowWrite};

@@ -5,6 +5,7 @@
 //! one thread, and [`Platform::wait`] is the only call that waits. A run is therefore
 //! determined by what came through here: it can be simulated, recorded and replayed.
 
+use core::sync::atomic::AtomicU64;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -121,6 +122,13 @@ pub trait Platform: 'static {
     /// Forgets an operation that is pending. It may still be carried out.
     fn block_abandon(&self, device: DeviceId, ticket: Ticket) {
         let _ = (device, ticket);
+    }
+
+    /// Memory in which the unikernel's [`Counters`](crate::Counters) are shown to whoever looks
+    /// at it while it runs, laid out as [`mirage_counters`] says. The same at each call; `None`
+    /// where nobody looks. It is no input: it is written and never read.
+    fn counters(&self) -> Option<&'static [AtomicU64]> {
+        None
     }
 
     /// Waits until a device becomes ready or the clock shows `deadline`, whichever is first;

@@ -30,15 +30,24 @@ mod value;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 pub use error::KeyError;
 pub use types::{KeyType, UnknownType, WrongType};
 pub use value::FromKey;
 
-/// The runtime's own key, known to every image.
+/// The runtime's key for its log.
 pub const LOG: KeySpec<'static> = KeySpec::new("log", KeyType::String)
     .or("info")
     .doc("Least level that is logged: off, error, warn, info, debug or trace");
+
+/// The runtime's other key.
+pub const COUNTERS: KeySpec<'static> = KeySpec::new("counters", KeyType::Duration)
+    .or("0s")
+    .doc("How often the counters are written to the console; 0s is never");
+
+/// The runtime's own keys, known to every image.
+pub const RUNTIME: [KeySpec<'static>; 2] = [LOG, COUNTERS];
 
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -116,7 +125,7 @@ impl<'a> KeySpec<'a> {
 /// The keys of one start: each known one with its value, if it has one.
 #[derive(Debug, Clone)]
 pub struct Keys<'a> {
-    /// [`LOG`] last.
+    /// Those of [`RUNTIME`] last.
     entries: Vec<Entry<'a>>,
 }
 
@@ -127,7 +136,7 @@ struct Entry<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// Reads `NAME=VALUE` words against the known keys and [`LOG`].
+    /// Reads `NAME=VALUE` words against the known keys and those of [`RUNTIME`].
     ///
     /// Returns at once. The first word that is wrong, or a required key that is missing, is the
     /// error.
@@ -139,10 +148,7 @@ impl<'a> Keys<'a> {
             .iter()
             .map(|&spec| Entry { spec, given: None })
             .collect();
-        entries.push(Entry {
-            spec: LOG,
-            given: None,
-        });
+        entries.extend(RUNTIME.map(|spec| Entry { spec, given: None }));
         for word in words {
             let (name, value) = word
                 .split_once('=')
@@ -204,7 +210,19 @@ impl<'a> Keys<'a> {
 
     /// The level that the key `log` asks for, in the words of the crate `log`.
     pub fn log(&self) -> &'a str {
-        self.entries.last().and_then(Entry::text).unwrap_or("info")
+        self.runtime(&LOG)
+    }
+
+    /// The time that the key `counters` asks for.
+    pub fn counters(&self) -> Duration {
+        Duration::from_key(self.runtime(&COUNTERS)).unwrap_or_default()
+    }
+
+    /// The text of one of [`RUNTIME`], which all have a default.
+    fn runtime(&self, key: &KeySpec<'static>) -> &'a str {
+        let mut entries = self.entries.iter().rev();
+        let entry = entries.find(|entry| entry.spec.name == key.name);
+        entry.and_then(Entry::text).unwrap_or_default()
     }
 
     fn entry(&self, name: &str) -> Result<&Entry<'a>, KeyError> {

@@ -169,6 +169,16 @@ fn the_log_level_is_always_known() {
 }
 
 #[test]
+fn the_time_between_reports_of_the_counters_is_always_known() {
+    assert_eq!(parse(&[]).unwrap().counters(), Duration::ZERO);
+    let keys = Keys::parse(&[], ["counters=10s"]).unwrap();
+    assert_eq!(keys.counters(), Duration::from_secs(10));
+    assert_eq!(keys.log(), "info");
+    let error = Keys::parse(&[], ["counters=often"]).unwrap_err();
+    assert!(format!("{error}").contains("a duration in ns, us, ms, s, m or h"));
+}
+
+#[test]
 fn code_that_asks_for_what_was_not_declared_is_told_so() {
     let keys = parse(&[]).unwrap();
     assert_eq!(

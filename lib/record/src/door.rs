@@ -1,4 +1,5 @@
 use core::cell::Cell;
+use core::sync::atomic::AtomicU64;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -655,6 +656,10 @@ impl<P: Platform, T: Tape + 'static> Platform for Door<P, T> {
         if self.taped_plain(&event) {
             self.platform.block_abandon(device, ticket);
         }
+    }
+
+    fn counters(&self) -> Option<&'static [AtomicU64]> {
+        self.platform.counters()
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Ready {

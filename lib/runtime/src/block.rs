@@ -2,7 +2,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 
 use mirage_device::platform::{BlockOperation, DeviceId, DeviceKind, Ticket};
-use mirage_device::{BlockError, BlockInfo, Platform};
+use mirage_device::{BlockError, BlockInfo, Platform, Tally};
 
 use crate::devices::find;
 use crate::readiness::Direction;
@@ -12,19 +12,44 @@ use crate::{MissingDevice, Runtime};
 pub struct Block<P> {
     runtime: Runtime<P>,
     device: DeviceId,
+    tally: Tally,
 }
+
+const READS: usize = 0;
+const BYTES_READ: usize = 1;
+const WRITES: usize = 2;
+const BYTES_WRITTEN: usize = 3;
+const FLUSHES: usize = 4;
+const DISCARDS: usize = 5;
+const ERRORS: usize = 6;
+const NAMES: [&str; 7] = [
+    "operations_total{kind=\"read\"}",
+    "bytes_read_total",
+    "operations_total{kind=\"write\"}",
+    "bytes_written_total",
+    "operations_total{kind=\"flush\"}",
+    "operations_total{kind=\"discard\"}",
+    "errors_total",
+];
 
 impl<P: Platform> Block<P> {
     /// The block device that was given under this name. Returns at once.
     pub fn new(runtime: Runtime<P>, name: &'static str) -> Result<Self, MissingDevice> {
         let device = find(&runtime, name, DeviceKind::Block)?;
-        Ok(Self { runtime, device })
+        let tally = runtime.0.counters.table.tally(name, &NAMES);
+        Ok(Self {
+            runtime,
+            device,
+            tally,
+        })
     }
 
-    /// Carries an operation out. `operation` is asked for anew at each poll, as its buffers are
+    /// Carries an operation out, and counts it once it is done; one that was refused before it
+    /// began is not counted. `operation` is asked for anew at each poll, as its buffers are
     /// lent to the platform for one call only.
     async fn carry_out(
         &self,
+        count: usize,
         mut step: impl FnMut(&P, DeviceId, &mut Ticket) -> Poll<Result<(), BlockError>>,
     ) -> Result<(), BlockError> {
         let mut pending = Pending {
@@ -47,6 +72,10 @@ impl<P: Platform> Block<P> {
         })
         .await;
         pending.ticket = None;
+        match result {
+            Ok(()) => self.tally.add(count, 1),
+            Err(_) => self.tally.add(ERRORS, 1),
+        }
         result
     }
 
@@ -89,25 +118,29 @@ impl<P: Platform> mirage_device::Block for Block<P> {
     }
 
     async fn read(&self, offset: u64, buffers: &mut [&mut [u8]]) -> Result<(), BlockError> {
-        self.info()
-            .check(offset, total(buffers.iter().map(|b| b.len()))?)?;
-        self.carry_out(|platform, device, ticket| {
+        let len = total(buffers.iter().map(|b| b.len()))?;
+        self.info().check(offset, len)?;
+        self.carry_out(READS, |platform, device, ticket| {
             platform.block(device, ticket, BlockOperation::Read(offset, buffers))
         })
-        .await
+        .await?;
+        self.tally.add(BYTES_READ, len);
+        Ok(())
     }
 
     async fn write(&self, offset: u64, buffers: &[&[u8]]) -> Result<(), BlockError> {
-        self.writable()?
-            .check(offset, total(buffers.iter().map(|b| b.len()))?)?;
-        self.carry_out(|platform, device, ticket| {
+        let len = total(buffers.iter().map(|b| b.len()))?;
+        self.writable()?.check(offset, len)?;
+        self.carry_out(WRITES, |platform, device, ticket| {
             platform.block(device, ticket, BlockOperation::Write(offset, buffers))
         })
-        .await
+        .await?;
+        self.tally.add(BYTES_WRITTEN, len);
+        Ok(())
     }
 
     async fn flush(&self) -> Result<(), BlockError> {
-        self.carry_out(|platform, device, ticket| {
+        self.carry_out(FLUSHES, |platform, device, ticket| {
             platform.block(device, ticket, BlockOperation::Flush)
         })
         .await
@@ -115,7 +148,7 @@ impl<P: Platform> mirage_device::Block for Block<P> {
 
     async fn discard(&self, offset: u64, len: u64) -> Result<(), BlockError> {
         self.writable()?.check(offset, len)?;
-        self.carry_out(|platform, device, ticket| {
+        self.carry_out(DISCARDS, |platform, device, ticket| {
             platform.block(device, ticket, BlockOperation::Discard(offset, len))
         })
         .await

@@ -10,6 +10,7 @@ use core::task::{Context, Poll, Waker};
 
 use mirage_device::{Instant, Platform};
 
+use crate::counters::{POLLS, Registry, TASKS, WAKEUPS};
 use crate::queue::{Handle, Queue};
 use crate::readiness::Readiness;
 use crate::wheel::Wheel;
@@ -48,6 +49,7 @@ pub(crate) struct Inner<P> {
     pub(crate) platform: P,
     pub(crate) timers: RefCell<Wheel>,
     pub(crate) readiness: RefCell<Readiness>,
+    pub(crate) counters: Registry,
     tasks: RefCell<Tasks>,
     queue: Arc<Queue>,
     running: Cell<bool>,
@@ -95,8 +97,10 @@ impl<P: Platform> Runtime<P> {
     /// Takes a platform into service. Returns at once.
     pub fn new(platform: P) -> Self {
         let now = platform.now();
+        let counters = Registry::new(platform.counters());
         Self(Rc::new(Inner {
             platform,
+            counters,
             timers: RefCell::new(Wheel::new(now)),
             readiness: RefCell::default(),
             tasks: RefCell::default(),
@@ -160,6 +164,7 @@ impl<P: Platform> Runtime<P> {
             let Some(handle) = self.0.queue.pop() else {
                 return Turn::Wait(self.0.timers.borrow().next());
             };
+            self.0.counters.own.add(POLLS, 1);
             if handle.task != MAIN {
                 self.0.poll_task(handle);
             } else if let Poll::Ready(output) =
@@ -174,7 +179,11 @@ impl<P: Platform> Runtime<P> {
     /// Lets the platform wait until `deadline`, the one that [`Runtime::turn`] gave, and wakes
     /// the tasks that wait for what became ready or due. Waits as [`Platform::wait`] does.
     pub fn resume(&self, deadline: Option<Instant>) {
+        self.0.counters.before_wait(self.0.timers.borrow().armed());
         let ready = self.0.platform.wait(deadline);
+        if deadline != Some(Instant::ZERO) {
+            self.0.counters.own.add(WAKEUPS, 1);
+        }
         // Woken once both are let go of: a waker is anybody's code, and may come back to them.
         let mut woken = self.0.woken.take();
         let mut note = |waker| woken.push(waker);
@@ -220,6 +229,7 @@ impl<P: Platform> Runtime<P> {
 impl<P> Inner<P> {
     /// Takes a future in as a task that is ready, and returns its number.
     pub(crate) fn start(&self, future: BoxFuture) -> usize {
+        self.counters.own.add(TASKS, 1);
         let mut tasks = self.tasks.borrow_mut();
         let task = tasks.free.pop().unwrap_or(tasks.slots.len());
         let handle = Handle::new(task, &self.queue);
@@ -246,6 +256,7 @@ impl<P> Inner<P> {
         if !matches!(slot, Slot::Live(_, None)) {
             tasks.slots[task] = Slot::Free;
             tasks.free.push(task);
+            self.counters.own.sub(TASKS, 1);
         }
         // Dropping a future may start and cancel tasks: let go of the table first.
         drop(tasks);
@@ -272,6 +283,7 @@ impl<P> Inner<P> {
                 _ => {
                     tasks.slots[task] = Slot::Free;
                     tasks.free.push(task);
+                    self.counters.own.sub(TASKS, 1);
                     Some(future)
                 }
             }

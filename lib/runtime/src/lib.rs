@@ -1,8 +1,8 @@
 //! What runs a unikernel's tasks: one thread, one queue, one call that waits.
 //!
 //! A [`Runtime`] owns a [`Platform`](mirage_device::Platform) and turns what that offers into the
-//! device interfaces: [`Console`], [`Timer`], [`Wall`], [`Spawner`], [`Entropy`], [`Net`] and
-//! [`Block`]. [`Runtime::block_on`] is the main loop: run the tasks that are ready, fire the
+//! device interfaces: [`Console`], [`Timer`], [`Wall`], [`Spawner`], [`Entropy`], [`Net`],
+//! [`Block`] and [`counters()`]. [`Runtime::block_on`] is the main loop: run the tasks that are ready, fire the
 //! timers that are due, and when nothing is left to do, wait for a device or the next timer.
 //! Idle costs no processor time.
 //!
@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod block;
+mod counters;
 mod devices;
 mod executor;
 mod failure;
@@ -27,6 +28,7 @@ mod timer;
 mod wheel;
 
 pub use block::Block;
+pub use counters::counters;
 pub use devices::{Console, Entropy, MissingDevice, Wall};
 pub use executor::{Main, Runtime, Turn};
 pub use failure::{Failure, Outcome};

@@ -2,7 +2,7 @@ use core::cell::Cell;
 use core::task::{Context, Poll};
 
 use mirage_device::platform::{DeviceId, DeviceKind};
-use mirage_device::{NetError, NetInfo, Platform, Received, Transmit};
+use mirage_device::{NetError, NetInfo, Platform, Received, Tally, Transmit};
 
 use crate::devices::find;
 use crate::readiness::Direction;
@@ -14,17 +14,37 @@ pub struct Net<P> {
     device: DeviceId,
     /// The device had no frame, and no later one has been reported: there is nothing to ask it.
     drained: Cell<bool>,
+    tally: Tally,
 }
+
+const FRAMES_RECEIVED: usize = 0;
+const BYTES_RECEIVED: usize = 1;
+const TOO_LONG: usize = 2;
+const FRAMES_SENT: usize = 3;
+const BYTES_SENT: usize = 4;
+const FULL: usize = 5;
+const UNSENDABLE: usize = 6;
+const NAMES: [&str; 7] = [
+    "frames_received_total",
+    "bytes_received_total",
+    "frames_dropped_total{cause=\"too_long\"}",
+    "frames_sent_total",
+    "bytes_sent_total",
+    "frames_refused_total{cause=\"full\"}",
+    "frames_refused_total{cause=\"too_long\"}",
+];
 
 impl<P: Platform> Net<P> {
     /// The network device that was given under this name. Returns at once.
     pub fn new(runtime: Runtime<P>, name: &'static str) -> Result<Self, MissingDevice> {
         let device = find(&runtime, name, DeviceKind::Net)?;
         let drained = Cell::new(false);
+        let tally = runtime.0.counters.table.tally(name, &NAMES);
         Ok(Self {
             runtime,
             device,
             drained,
+            tally,
         })
     }
 }
@@ -40,6 +60,14 @@ impl<P: Platform> mirage_device::Net for Net<P> {
             return Ok(None);
         }
         let received = self.runtime.platform().net_receive(self.device, buffer);
+        match received {
+            Ok(Some(Received { len, .. })) => {
+                self.tally.add(FRAMES_RECEIVED, 1);
+                self.tally.add(BYTES_RECEIVED, len as u64);
+            }
+            Err(NetError::TooLong) => self.tally.add(TOO_LONG, 1),
+            _ => {}
+        }
         self.drained.set(received == Ok(None));
         if self.drained.get() {
             // What was reported until now has been received: only a later edge counts.
@@ -49,9 +77,20 @@ impl<P: Platform> mirage_device::Net for Net<P> {
     }
 
     fn send(&self, frame: &[u8], transmit: Transmit) -> Result<(), NetError> {
-        self.runtime
+        let sent = self
+            .runtime
             .platform()
-            .net_send(self.device, frame, transmit)
+            .net_send(self.device, frame, transmit);
+        match sent {
+            Ok(()) => {
+                self.tally.add(FRAMES_SENT, 1);
+                self.tally.add(BYTES_SENT, frame.len() as u64);
+            }
+            Err(NetError::Full) => self.tally.add(FULL, 1),
+            Err(NetError::TooLong) => self.tally.add(UNSENDABLE, 1),
+            Err(_) => {}
+        }
+        sent
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -24,6 +24,7 @@ pub(crate) struct Simple {
     tickets: Cell<u64>,
     completed: Cell<u64>,
     pub(crate) abandoned: Cell<usize>,
+    pub(crate) console: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Platform for Simple {
@@ -42,7 +43,9 @@ impl Platform for Simple {
         Ok(())
     }
 
-    fn console(&self, _: &[u8]) {}
+    fn console(&self, bytes: &[u8]) {
+        self.console.borrow_mut().push(bytes.to_vec());
+    }
 
     fn arguments(&self) -> impl Iterator<Item = &str> {
         core::iter::empty()

@@ -44,6 +44,8 @@ pub(crate) struct Wheel {
     elapsed: u64,
     entries: Vec<Entry>,
     free: u32,
+    /// Timers that have not fired yet.
+    armed: u64,
     heads: [u32; LEVELS * SLOTS],
     /// For each slot, a time no later than its first deadline: exact until a timer is stopped.
     earliest: [u64; LEVELS * SLOTS],
@@ -57,6 +59,7 @@ impl Wheel {
             elapsed: now.as_nanos() >> TICK_BITS,
             entries: Vec::new(),
             free: NONE,
+            armed: 0,
             heads: [NONE; LEVELS * SLOTS],
             earliest: [u64::MAX; LEVELS * SLOTS],
             occupied: [0; LEVELS],
@@ -82,6 +85,7 @@ impl Wheel {
             index
         };
         self.link(index);
+        self.armed += 1;
         Key(index)
     }
 
@@ -102,12 +106,18 @@ impl Wheel {
     pub(crate) fn stop(&mut self, key: Key) {
         if let State::Armed { slot } = self.entries[key.0 as usize].state {
             self.unlink(key.0, slot);
+            self.armed -= 1;
         }
         let entry = &mut self.entries[key.0 as usize];
         entry.waker = None;
         entry.state = State::Free;
         entry.next = self.free;
         self.free = key.0;
+    }
+
+    /// How many timers wait for their time.
+    pub(crate) fn armed(&self) -> u64 {
+        self.armed
     }
 
     /// When [`Wheel::advance`] must be called next. After a timer was stopped it may then find
@@ -132,6 +142,7 @@ impl Wheel {
                 let next = entry.next;
                 if entry.deadline <= now {
                     entry.state = State::Fired;
+                    self.armed -= 1;
                     if let Some(waker) = entry.waker.take() {
                         wake(waker);
                     }

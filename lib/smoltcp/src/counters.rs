@@ -1,62 +1,71 @@
-use core::cell::Cell;
+//! What a stack counts.
 
-/// Declares [`Counters`] and the cells behind it, one field each.
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What the stack has carried and dropped since it started.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #[non_exhaustive]
-        pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
+macro_rules! counts {
+    ($($(#[$doc:meta])* $count:ident = $name:literal,)*) => {
+        /// A counter of the stack.
+        #[derive(Clone, Copy)]
+        pub(crate) enum Count { $($(#[$doc])* $count,)* }
 
-        /// The live counters.
-        #[derive(Default)]
-        pub(crate) struct Tally { $(pub $name: Counter,)* }
-
-        impl Tally {
-            pub fn snapshot(&self) -> Counters {
-                Counters { $($name: self.$name.0.get(),)* }
-            }
-        }
+        /// Their names, in the same order.
+        pub(crate) const NAMES: &[&str] = &[$($name,)*];
     };
 }
 
-counters! {
+counts! {
     /// Frames taken from the device.
-    frames_in,
+    FramesIn = "frames_received_total",
     /// Frames the device took.
-    frames_out,
+    FramesOut = "frames_sent_total",
     /// Received frames whose headers contradict themselves or their length.
-    dropped_malformed,
+    DroppedMalformed = "frames_dropped_total{cause=\"malformed\"}",
     /// Received packets with a wrong checksum.
-    dropped_checksum,
+    DroppedChecksum = "frames_dropped_total{cause=\"checksum\"}",
     /// Received fragments: packets are not reassembled.
-    dropped_fragment,
+    DroppedFragment = "frames_dropped_total{cause=\"fragment\"}",
     /// Received frames and packets addressed to somebody else.
-    dropped_not_for_us,
+    DroppedNotForUs = "frames_dropped_total{cause=\"not_for_us\"}",
     /// Received frames longer than the device promised.
-    dropped_too_long,
+    DroppedTooLong = "frames_dropped_total{cause=\"too_long\"}",
     /// SYNs beyond a listener's backlog.
-    dropped_backlog,
+    DroppedBacklog = "connections_dropped_total{cause=\"backlog\"}",
     /// Connection attempts for which there was no memory.
-    dropped_no_memory,
+    DroppedNoMemory = "connections_dropped_total{cause=\"no_memory\"}",
     /// Half-open connections given up: the peer never answered, or room was needed.
-    dropped_half_open,
+    DroppedHalfOpen = "connections_dropped_total{cause=\"half_open\"}",
     /// Datagrams that found their socket's buffer full.
-    dropped_udp_full,
+    DroppedUdpFull = "datagrams_dropped_total{cause=\"full\"}",
     /// Times that datagrams were thrown away because a neighbour did not answer.
-    dropped_no_neighbour,
+    DroppedNoNeighbour = "datagrams_dropped_total{cause=\"no_neighbour\"}",
     /// Replies that found the device full.
-    dropped_device_full,
+    DroppedDeviceFull = "frames_dropped_total{cause=\"device_full\"}",
     /// Frames the device refused as too long.
-    dropped_unsendable,
+    DroppedUnsendable = "frames_dropped_total{cause=\"unsendable\"}",
+    /// Connections that there are, half-open ones and those that are ending included.
+    Connections = "connections",
+    /// Connections that a listener has handed out.
+    Accepted = "connections_accepted_total",
+    /// Connections opened from here.
+    Opened = "connections_opened_total",
+    /// Connections that their peer has reset.
+    ResetsReceived = "resets_received_total",
+    /// Resets sent, also those that answer a stranger.
+    ResetsSent = "resets_sent_total",
+    /// Segments that carry something sent before: after a loss, or to ask whether a closed window
+    /// has opened.
+    Retransmitted = "segments_retransmitted_total",
 }
 
-/// A counter that only goes up.
-#[derive(Default)]
-pub(crate) struct Counter(Cell<u64>);
+/// The live counters.
+pub(crate) struct Tally(pub mirage_device::Tally);
 
-impl Counter {
-    pub fn add(&self) {
-        self.0.set(self.0.get().wrapping_add(1));
+impl Tally {
+    /// Adds one.
+    pub fn add(&self, count: Count) {
+        self.0.add(count as usize, 1);
+    }
+
+    /// Takes one off.
+    pub fn sub(&self, count: Count) {
+        self.0.sub(count as usize, 1);
     }
 }

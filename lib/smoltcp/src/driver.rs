@@ -12,6 +12,7 @@ use core::task::{Context, Poll};
 use mirage_device::{Net, Sleep};
 use smoltcp::time::Instant;
 
+use crate::counters::Count;
 use crate::endpoint::{NEVER, Work};
 use crate::frame::{self, Class, Discovery, Drop};
 use crate::port::{Fetched, Port};
@@ -178,10 +179,10 @@ impl State {
                 }
             },
             Ok(Class::Other) => self.pass(port),
-            Err(Drop::Malformed) => self.tally.dropped_malformed.add(),
-            Err(Drop::Checksum) => self.tally.dropped_checksum.add(),
-            Err(Drop::Fragment) => self.tally.dropped_fragment.add(),
-            Err(Drop::NotForUs) => self.tally.dropped_not_for_us.add(),
+            Err(Drop::Malformed) => self.tally.add(Count::DroppedMalformed),
+            Err(Drop::Checksum) => self.tally.add(Count::DroppedChecksum),
+            Err(Drop::Fragment) => self.tally.add(Count::DroppedFragment),
+            Err(Drop::NotForUs) => self.tally.add(Count::DroppedNotForUs),
         }
     }
 

@@ -319,29 +319,37 @@ pub(crate) fn transport(frame: &[u8]) -> Option<Transport> {
     })
 }
 
+/// The flags of a TCP segment whose transport header starts there; none of another packet.
+pub(crate) fn tcp_flags(frame: &[u8], transport: &Transport) -> u8 {
+    match transport.protocol {
+        TCP => frame.get(transport.start + 13).copied().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 /// Notes in `highest` how far a TCP segment of our own reaches, or has a bare acknowledgement
-/// carry that number.
-pub(crate) fn keep_up(frame: &mut [u8], highest: &mut u32) {
-    let Some(Transport {
-        protocol: TCP,
-        start,
-        ..
-    }) = transport(frame)
-    else {
-        return;
-    };
-    let (Ok(seq), Some(&words), Some(&flags)) = (
+/// carry that number. Whether the segment carries something sent before.
+pub(crate) fn keep_up(frame: &mut [u8], transport: &Transport, highest: &mut u32) -> bool {
+    let start = transport.start;
+    let (TCP, Ok(seq), Some(&words)) = (
+        transport.protocol,
         array(frame, start + 4),
         frame.get(start + 12),
-        frame.get(start + 13),
     ) else {
-        return;
+        return false;
     };
+    let flags = tcp_flags(frame, transport);
     let payload = frame
         .len()
         .saturating_sub(start + usize::from(words >> 4) * 4) as u32;
     let counted = payload + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
-    let end = u32::from_be_bytes(seq).wrapping_add(counted);
+    let seq = u32::from_be_bytes(seq);
+    let end = seq.wrapping_add(counted);
+    // The first SYN has no number before it.
+    let again = match flags & SYN {
+        0 => counted > 0 && (seq.wrapping_sub(*highest) as i32) < 0,
+        _ => end == *highest,
+    };
     if end.wrapping_sub(*highest) as i32 >= 0 || flags & SYN != 0 {
         *highest = end;
     } else if counted == 0
@@ -350,4 +358,5 @@ pub(crate) fn keep_up(frame: &mut [u8], highest: &mut u32) {
     {
         field.copy_from_slice(&highest.to_be_bytes());
     }
+    again
 }

@@ -4,7 +4,7 @@
 //! and router advertisements, ICMP echo, multicast, and a DNS client. Nothing of smoltcp shows.
 //!
 //! ```
-//! use mirage_device::{Entropy, Listener, Net, Sleep, Spawn, Stack};
+//! use mirage_device::{Counters, Entropy, Listener, Net, Sleep, Spawn, Stack};
 //! use mirage_smoltcp::{Keys, Smoltcp};
 //!
 //! # type Result<T> = core::result::Result<T, Box<dyn core::error::Error>>;
@@ -13,8 +13,10 @@
 //!     sleep: impl Sleep,
 //!     spawn: impl Spawn,
 //!     entropy: impl Entropy,
+//!     counters: impl Counters,
 //! ) -> Result<()> {
-//!     let stack = Smoltcp::new(net, sleep, spawn, entropy, Keys::default()).await?;
+//!     let keys = Keys::default();
+//!     let stack = Smoltcp::new(net, sleep, spawn, entropy, counters, "stack", keys).await?;
 //!     let mut listener = stack.listen("[::]:80".parse()?, 128)?;
 //!     let flow = listener.accept().await?;
 //!     Ok(())
@@ -28,7 +30,7 @@
 //!   packet does not grow with the number of connections.
 //! - A connection's socket is made when its SYN arrives: that is the backlog smoltcp lacks.
 //! - Every frame's lengths and checksums are verified before smoltcp sees it, so that every drop
-//!   is counted by its cause: [`Smoltcp::counters`].
+//!   is counted by its cause, with the [`Counters`](mirage_device::Counters) it was given.
 //! - One task moves frames. It takes what there is, lets the tasks that woke run, and then sends
 //!   for those that have something to send. With nothing to do it waits without a timer.
 //!
@@ -62,7 +64,6 @@ mod tcp;
 mod tuples;
 mod udp;
 
-pub use counters::Counters;
 pub use flow::{TcpFlow, TcpReader, TcpWriter};
 pub use keys::{Error, Keys};
 pub use listener::TcpListener;

@@ -11,8 +11,8 @@ use smoltcp::phy::{self, Checksum, DeviceCapabilities, PacketMeta};
 use smoltcp::time::Instant;
 
 use crate::checksum;
-use crate::counters::Tally;
-use crate::frame::{self, TCP};
+use crate::counters::{Count, Tally};
+use crate::frame::{self, TCP, Transport};
 
 /// The largest IP packet handed to a device that cuts segments: what an IPv4 length can say.
 const MAX_PACKET: usize = 65_535;
@@ -97,7 +97,7 @@ impl<N: Net> Port<N> {
     pub fn fetch(&mut self) -> Fetched {
         match self.net.receive(&mut self.received) {
             Ok(Some(received)) => {
-                self.tally.frames_in.add();
+                self.tally.add(Count::FramesIn);
                 self.received_len = received.len.min(self.received.len());
                 self.checksum_valid = received.checksum_valid;
                 self.fresh = true;
@@ -109,7 +109,7 @@ impl<N: Net> Port<N> {
                 Fetched::Gone
             }
             Err(_) => {
-                self.tally.dropped_too_long.add();
+                self.tally.add(Count::DroppedTooLong);
                 Fetched::Lost
             }
         }
@@ -201,9 +201,9 @@ impl Output {
 
     fn account(&mut self, answer: Result<(), NetError>, tally: &Tally) {
         match answer {
-            Ok(()) => tally.frames_out.add(),
+            Ok(()) => tally.add(Count::FramesOut),
             Err(NetError::Gone) => self.gone = true,
-            Err(_) => tally.dropped_unsendable.add(),
+            Err(_) => tally.add(Count::DroppedUnsendable),
         }
     }
 }
@@ -317,16 +317,26 @@ impl<N: Net> TxToken<'_, N> {
             out,
         } = self.port;
         let frame = buffer.get_mut(..len).unwrap_or_default();
-        if let Some(highest) = &mut out.highest {
-            frame::keep_up(frame, highest);
-        }
-        let transmit = finish(frame, info, self.meta.segmentation_offload_size);
+        let transmit = match frame::transport(frame) {
+            Some(transport) => {
+                if let Some(highest) = &mut out.highest
+                    && frame::keep_up(frame, &transport, highest)
+                {
+                    tally.add(Count::Retransmitted);
+                }
+                if frame::tcp_flags(frame, &transport) & frame::RST != 0 {
+                    tally.add(Count::ResetsSent);
+                }
+                finish(frame, transport, info, self.meta.segmentation_offload_size)
+            }
+            None => Transmit::default(),
+        };
         if !self.solicited && !is_solicitation(frame) {
             out.unsent = false;
             out.sent += 1;
         }
         if !out.waiting.is_empty() {
-            tally.dropped_device_full.add();
+            tally.add(Count::DroppedDeviceFull);
         } else {
             match net.send(frame, transmit) {
                 Err(NetError::Full) => {
@@ -355,10 +365,12 @@ impl<N: Net> phy::TxToken for TxToken<'_, N> {
 }
 
 /// Fills in the transport checksum, or says what the device shall do about it.
-fn finish(frame: &mut [u8], info: NetInfo, segment_size: Option<NonZeroU16>) -> Transmit {
-    let Some(transport) = frame::transport(frame) else {
-        return Transmit::default();
-    };
+fn finish(
+    frame: &mut [u8],
+    transport: Transport,
+    info: NetInfo,
+    segment_size: Option<NonZeroU16>,
+) -> Transmit {
     let offset = if transport.protocol == TCP { 16 } else { 6 };
     let at = transport.start + usize::from(offset);
     let sum = if info.checksum_offload {

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::task::Poll;
 
 use mirage_device::{
-    AddressFamily, Cidr, Entropy, FlowError, Net, Sleep, Spawn, Stack, StackError, Task,
+    AddressFamily, Cidr, Counters, Entropy, FlowError, Net, Sleep, Spawn, Stack, StackError, Task,
 };
 use smoltcp::iface::{Config, Interface};
 use smoltcp::socket::tcp::State as TcpState;
@@ -14,7 +14,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 use crate::configuration::Configuration;
 use crate::connection::{Owner, Parting};
-use crate::counters::{Counters, Tally};
+use crate::counters::{Count, NAMES, Tally};
 use crate::dns;
 use crate::driver::drive;
 use crate::flow::TcpFlow;
@@ -39,7 +39,7 @@ pub struct Smoltcp {
 }
 
 impl Smoltcp {
-    /// Starts a stack on `net`.
+    /// Starts a stack on `net`, which counts under `name` what it carries and drops.
     ///
     /// Waits only for its own first turn, in which static addresses are announced or DHCP and
     /// the routers are asked: when this returns the first frame has left. Use [`Stack::up`] to
@@ -54,6 +54,8 @@ impl Smoltcp {
         sleep: impl Sleep,
         spawn: impl Spawn,
         entropy: impl Entropy,
+        counters: impl Counters,
+        name: &'static str,
         keys: Keys,
     ) -> Result<Self, Error> {
         let plan = Plan::new(&keys)?;
@@ -72,7 +74,9 @@ impl Smoltcp {
         let mut key = [0; 16];
         entropy.fill(&mut key)?;
 
-        let tally = Rc::new(Tally::default());
+        let tally = Rc::new(Tally(counters.tally(name, NAMES)));
+        // Not to be kept while this waits.
+        drop(counters);
         let mut port = Port::new(net, tally.clone());
         let now = instant(&sleep);
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(info.mac)));
@@ -100,11 +104,6 @@ impl Smoltcp {
             shared,
             mtu: info.mtu,
         })
-    }
-
-    /// What was carried and dropped so far. Returns at once.
-    pub fn counters(&self) -> Counters {
-        self.shared.tally.snapshot()
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -233,6 +232,7 @@ impl Stack for Smoltcp {
         })
         .await?;
         attempt.done = true;
+        self.shared.tally.add(Count::Opened);
         Ok(TcpFlow::new(&self.shared, id))
     }
 

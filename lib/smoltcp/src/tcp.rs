@@ -8,6 +8,7 @@ use smoltcp::time::Duration;
 use smoltcp::wire::IpListenEndpoint;
 
 use crate::connection::{Connection, Entry, Owner, Parting};
+use crate::counters::Count;
 use crate::endpoint::{Endpoint, NEVER, Work};
 use crate::frame::{self, Segment, Tuple};
 use crate::pool;
@@ -62,7 +63,7 @@ impl State {
 
     fn tcp_stranger<N: Net>(&mut self, segment: &Segment, port: &mut Port<N>) {
         if !self.is_own(segment.tuple.local) {
-            self.tally.dropped_not_for_us.add();
+            self.tally.add(Count::DroppedNotForUs);
         } else if !segment.opens() {
             // Nobody's: smoltcp answers with a reset.
             self.interface
@@ -91,11 +92,11 @@ impl State {
     fn admit(&mut self, listener: Id, tuple: Tuple) -> Option<Id> {
         let listening = self.listeners.get_mut(listener)?;
         if listening.pending >= listening.backlog && !self.evict(listener) {
-            self.tally.dropped_backlog.add();
+            self.tally.add(Count::DroppedBacklog);
             return None;
         }
         let Some(id) = self.connection(tuple, Owner::HalfOpen(listener), HALF_OPEN) else {
-            self.tally.dropped_no_memory.add();
+            self.tally.add(Count::DroppedNoMemory);
             return None;
         };
         let local = IpListenEndpoint {
@@ -140,7 +141,7 @@ impl State {
             }
             listening.half_open.pop_front();
             if half_open {
-                self.tally.dropped_half_open.add();
+                self.tally.add(Count::DroppedHalfOpen);
                 self.remove(id);
                 return true;
             }
@@ -150,6 +151,7 @@ impl State {
     /// A new connection. `None`: there is no memory.
     pub fn connection(&mut self, tuple: Tuple, owner: Owner, patience: Duration) -> Option<Id> {
         let pool::Socket { set, handle, size } = self.pool.take()?;
+        self.tally.add(Count::Connections);
         let id = self.connections.insert(Connection {
             endpoint: Endpoint::new(set, handle),
             size,
@@ -218,6 +220,7 @@ impl State {
             && segment.flags & frame::RST != 0
         {
             connection.fate = Some(FlowError::Reset);
+            self.tally.add(Count::ResetsReceived);
         }
         if state == TcpState::TimeWait && before != TcpState::TimeWait {
             let fin = u32::from(segment.flags & frame::FIN != 0);
@@ -396,7 +399,7 @@ impl State {
         let closed = connection.socket().state() == TcpState::Closed;
         match connection.owner {
             Owner::HalfOpen(_) => {
-                self.tally.dropped_half_open.add();
+                self.tally.add(Count::DroppedHalfOpen);
                 self.remove(id);
                 return false;
             }
@@ -456,6 +459,7 @@ impl State {
         let Some(connection) = self.connections.remove(id) else {
             return;
         };
+        self.tally.sub(Count::Connections);
         self.starved.remove(Work::Tcp(id));
         if let Owner::HalfOpen(listener) | Owner::Ready(listener) = connection.owner
             && let Some(listening) = self.listeners.get_mut(listener)
@@ -479,6 +483,7 @@ impl State {
             {
                 connection.owner = Owner::Flow;
                 listening.pending -= 1;
+                self.tally.add(Count::Accepted);
                 return Some(id);
             }
         }

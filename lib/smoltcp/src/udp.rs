@@ -15,6 +15,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpCidr;
 
 use crate::connection::Parting;
+use crate::counters::Count;
 use crate::endpoint::{Endpoint, NEVER, Work};
 use crate::frame::Datagram;
 use crate::port::Port;
@@ -105,7 +106,7 @@ impl State {
             .enqueue(datagram.payload.len(), datagram.source)
         {
             Ok(space) => space.copy_from_slice(datagram.payload),
-            Err(_) => self.tally.dropped_udp_full.add(),
+            Err(_) => self.tally.add(Count::DroppedUdpFull),
         }
         if let Some(reader) = bound.reader.take() {
             reader.wake();
@@ -137,7 +138,7 @@ impl State {
             bound.starved_since = self.now;
         } else if bound.starved_since + NEIGHBOUR <= self.now {
             // smoltcp sends in order: one silent neighbour would hold up all others for ever.
-            self.tally.dropped_no_neighbour.add();
+            self.tally.add(Count::DroppedNoNeighbour);
             bound.starved_since = NEVER;
             bound.restart();
         }

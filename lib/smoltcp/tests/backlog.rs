@@ -71,7 +71,7 @@ fn a_burst_of_a_thousand_syns_is_served_and_none_is_reset() {
             flows.push(flow);
         }
         assert_eq!(segments(&end).len(), 0);
-        assert_eq!(stack.counters().dropped_backlog, 0);
+        assert_eq!(world.dropped(2, "connections", "backlog"), 0);
     });
 }
 
@@ -128,7 +128,7 @@ fn what_is_beyond_the_backlog_is_dropped_and_served_later() {
         let answers = segments(&end);
         assert_eq!(answers.len(), 10);
         assert!(answers.iter().all(|answer| see(answer).flags == SYN | ACK));
-        assert_eq!(stack.counters().dropped_backlog, 20);
+        assert_eq!(world.dropped(2, "connections", "backlog"), 20);
         for answer in &answers {
             end.inject(&peer::answer(answer, ACK, b""));
         }
@@ -153,11 +153,11 @@ fn a_flood_of_half_open_connections_is_bounded_and_passes() {
             end.inject(&syn(port));
         }
         world.sleep(Duration::from_millis(50)).await;
-        assert_eq!(stack.counters().dropped_backlog, 9_900);
+        assert_eq!(world.dropped(2, "connections", "backlog"), 9_900);
         // Young ones are left in peace; after a tenth of a second the oldest makes room.
         end.inject(&syn(20_000));
         world.sleep(Duration::from_millis(20)).await;
-        assert_eq!(stack.counters().dropped_backlog, 9_901);
+        assert_eq!(world.dropped(2, "connections", "backlog"), 9_901);
         world.sleep(Duration::from_millis(40)).await;
         end.drain();
         end.inject(&syn(20_000));
@@ -166,10 +166,10 @@ fn a_flood_of_half_open_connections_is_bounded_and_passes() {
         assert_eq!(see(&answer).to, 20_000);
         end.inject(&peer::answer(&answer, ACK, b""));
         let flow = listener.accept().await.unwrap();
-        assert_eq!(stack.counters().dropped_half_open, 1);
+        assert_eq!(world.dropped(2, "connections", "half_open"), 1);
         // And in the end nothing is left of it.
         world.sleep(seconds(20)).await;
-        assert_eq!(stack.counters().dropped_half_open, 100);
+        assert_eq!(world.dropped(2, "connections", "half_open"), 100);
         assert!(!world.has_timers());
         drop(flow);
     });

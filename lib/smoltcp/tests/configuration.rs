@@ -5,7 +5,7 @@ mod world;
 use std::net::{IpAddr, Ipv6Addr};
 
 use mirage_device::{Cidr, Sleep, Spawn, Stack, StackError};
-use mirage_smoltcp::{Error, Keys, Smoltcp};
+use mirage_smoltcp::{Error, Keys};
 use world::peer::{self, complete, ethernet, ipv4, ipv6};
 use world::wire::{End, Options, wire};
 use world::{World, fixed, seconds};
@@ -69,8 +69,7 @@ fn without_addresses_nothing_is_sent_and_nothing_can_be_reached() {
 #[test]
 fn wrong_keys_and_devices_are_refused() {
     run(|world, _end, device| async move {
-        let w = world.clone();
-        let result = Smoltcp::new(device, w.clone(), w.clone(), w, keys("10.0.0.2", "auto")).await;
+        let result = world.try_stack(device, keys("10.0.0.2", "auto")).await;
         let Err(Error::Key { key: "ipv4", .. }) = result else {
             panic!("accepted")
         };
@@ -81,8 +80,7 @@ fn wrong_keys_and_devices_are_refused() {
                 ..Options::default()
             },
         );
-        let w = world.clone();
-        let result = Smoltcp::new(small, w.clone(), w.clone(), w, Keys::default()).await;
+        let result = world.try_stack(small, Keys::default()).await;
         assert_eq!(result.err(), Some(Error::Mtu(500)));
     });
 }
@@ -255,8 +253,10 @@ fn a_router_is_asked_for_and_its_prefix_gives_an_address_as_long_as_it_lives() {
         end.inject(&broken);
         world.settle().await;
         assert_eq!(stack.addresses(), cidrs(&[link_local]));
-        assert_eq!(stack.counters().dropped_malformed, 1);
-        assert_eq!(stack.counters().dropped_checksum, 1);
+        for cause in ["malformed", "checksum"] {
+            let counter = format!("frames_dropped_total{{cause=\"{cause}\"}}");
+            assert_eq!(world.count_of("none", &counter), 1, "{cause}");
+        }
         end.inject(&advertisement(255, "2001:db8::", 9000));
         stack.up().await;
         assert_eq!(

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use mirage_device::io::{Read, Write};
 use mirage_device::{Listener, Sleep, Spawn, Stack, Task, Udp};
-use mirage_smoltcp::{Counters, Keys, Smoltcp};
+use mirage_smoltcp::{Keys, Smoltcp};
 use world::peer::{self, ACK, FIN, RST, SYN, complete, ethernet, ipv4, ipv6};
 use world::wire::{End, Options, wire};
 use world::{Random, World, fixed, seconds};
@@ -189,14 +189,6 @@ async fn victim(world: &World, keys: Keys) -> (Smoltcp, End) {
     (stack, end)
 }
 
-/// Everything dropped on the way in.
-fn dropped(counters: Counters) -> u64 {
-    counters.dropped_malformed
-        + counters.dropped_checksum
-        + counters.dropped_fragment
-        + counters.dropped_not_for_us
-}
-
 #[test]
 fn random_and_spoilt_frames_never_stop_the_stack() {
     for seed in 0..60 {
@@ -211,7 +203,8 @@ fn random_and_spoilt_frames_never_stop_the_stack() {
                 Keys::default()
             };
             let learns = seed % 2 == 1;
-            let (stack, end) = victim(&world, keys).await;
+            let name = keys.ipv4.clone();
+            let (_stack, end) = victim(&world, keys).await;
             let mut random = Random::new(seed);
             for round in 0..2000 {
                 let mut bytes = frame(&mut random);
@@ -232,9 +225,11 @@ fn random_and_spoilt_frames_never_stop_the_stack() {
                 }
             }
             world.sleep(seconds(200)).await;
-            let counters = stack.counters();
-            assert!(counters.frames_in >= 2000);
-            assert!(dropped(counters) > 100, "{counters:?}");
+            let count = |counter: &str| world.count_of(&name, counter);
+            assert!(count("frames_received_total") >= 2000);
+            let dropped = ["malformed", "checksum", "fragment", "not_for_us"]
+                .map(|cause| count(&format!("frames_dropped_total{{cause=\"{cause}\"}}")));
+            assert!(dropped.iter().sum::<u64>() > 100, "{dropped:?}");
             if learns {
                 return;
             }
@@ -262,7 +257,7 @@ fn every_truncation_of_every_kind_of_frame_is_harmless() {
     let inner = world.clone();
     world.run(async move {
         let world = inner;
-        let (stack, end) = victim(&world, fixed(2)).await;
+        let (_stack, end) = victim(&world, fixed(2)).await;
         let mut random = Random::new(3);
         let mut sent = 0;
         for _ in 0..60 {
@@ -274,7 +269,7 @@ fn every_truncation_of_every_kind_of_frame_is_harmless() {
             world.settle().await;
             end.drain();
         }
-        assert_eq!(stack.counters().frames_in, sent);
+        assert_eq!(world.count(2, "frames_received_total"), sent);
     });
 }
 
@@ -284,7 +279,7 @@ fn each_kind_of_drop_has_its_counter() {
     let inner = world.clone();
     world.run(async move {
         let world = inner;
-        let (stack, end) = victim(&world, fixed(2)).await;
+        let (_stack, end) = victim(&world, fixed(2)).await;
         let good = over_ipv4(6, &peer::tcp(1, 7, 1, 0, SYN, b""));
         let mut checksum = good.clone();
         checksum[50] ^= 1;
@@ -310,13 +305,16 @@ fn each_kind_of_drop_has_its_counter() {
         end.inject(&over_ipv6(44, 64, &[6, 0, 0, 1, 0, 0, 0, 0]));
         end.inject(&vec![2; 3000]);
         world.settle().await;
-        let counters = stack.counters();
-        assert_eq!(counters.dropped_malformed, 2);
-        assert_eq!(counters.dropped_checksum, 2);
-        assert_eq!(counters.dropped_fragment, 2);
-        assert_eq!(counters.dropped_not_for_us, 1);
-        assert_eq!(counters.dropped_too_long, 1);
-        assert_eq!(counters.frames_in, 7);
+        for (cause, count) in [
+            ("malformed", 2),
+            ("checksum", 2),
+            ("fragment", 2),
+            ("not_for_us", 1),
+            ("too_long", 1),
+        ] {
+            assert_eq!(world.dropped(2, "frames", cause), count, "{cause}");
+        }
+        assert_eq!(world.count(2, "frames_received_total"), 7);
     });
 }
 

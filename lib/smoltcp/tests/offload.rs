@@ -10,7 +10,6 @@ use mirage_device::io::Write;
 use mirage_device::{
     Listener, Net, NetError, NetInfo, Received, Segmentation, Stack, Transmit, Udp,
 };
-use mirage_smoltcp::Smoltcp;
 use world::wire::{End, Options, pseudo, sum, wire};
 use world::{World, fixed, peer};
 
@@ -53,11 +52,8 @@ fn sent(offload: bool, to: &'static str) -> Vec<(Vec<u8>, Transmit)> {
             },
         );
         let log = Log::default();
-        let w = world.clone();
         let device = Noting(left, log.clone());
-        let a = Smoltcp::new(device, w.clone(), w.clone(), w, fixed(1))
-            .await
-            .unwrap();
+        let a = world.try_stack(device, fixed(1)).await.unwrap();
         let b = world.stack(right, fixed(2)).await;
         let mut listener = b.listen("[::]:9".parse().unwrap(), 8).unwrap();
         let udp = a.bind_udp("[::]:0".parse().unwrap()).unwrap();

@@ -46,6 +46,7 @@ where
     let level = keys.log().parse().unwrap_or(LevelFilter::Info);
     mirage_runtime::log::init(console::write, now, level);
     let runtime = Runtime::new(host);
+    runtime.report_counters(keys.counters());
     match runtime.block_on(main(runtime.clone(), keys)) {
         Ok(()) => exit(0),
         Err(failure) => end(FAILED, &failure),

@@ -1,8 +1,8 @@
 use alloc::string::String;
 use core::future::Future;
 use core::ptr;
-use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicPtr, AtomicU64};
 
 use log::LevelFilter;
 use mirage_device::{Instant, Platform};
@@ -40,26 +40,34 @@ where
 {
     match prepare(start) {
         // SAFETY: the stack was mapped now, below the heap.
-        Ok(tape) => unsafe { stack::run(move || run(start, tape, devices, keys, main)) },
+        Ok((counters, tape)) => unsafe {
+            stack::run(move || run(start, counters, tape, devices, keys, main))
+        },
         Err(error) => refuse(start, devices, error),
     }
 }
 
 /// Takes over the memory that the tender lets an image have, its stack included. A replay that
 /// begins with a checkpoint goes on with that from here.
-fn prepare(start: Start) -> Result<Option<Tape>, StartError> {
+fn prepare(start: Start) -> Result<(Counters, Option<Tape>), StartError> {
     let memory = start.memory()?;
     heap::start(memory).ok_or(StartError::Map(memory))?;
+    // Before a checkpoint is taken up, which knows where they lie.
+    let counters = start.counters()?;
     // SAFETY: the recording was mapped now, and is the tape's alone.
     let tape = start.record()?.map(|record| unsafe { Tape::new(record) });
     match tape.is_none_or(|tape| tape.resume()) {
-        true => Ok(tape),
+        true => Ok((counters, tape)),
         false => Err(StartError::Checkpoint),
     }
 }
 
+/// The memory that shows the counters, where somebody looks.
+type Counters = Option<&'static [AtomicU64]>;
+
 fn run<M, F>(
     start: Start,
+    counters: Counters,
     tape: Option<Tape>,
     devices: &'static [Device<'static>],
     keys: &[KeySpec<'static>],
@@ -76,7 +84,7 @@ where
             Err(error) => refuse(start, devices, error),
         },
     };
-    let runtime = Runtime::new(Door::new(process, tape));
+    let runtime = Runtime::new(Door::new(process.showing(counters), tape));
     DOOR.store(ptr::from_ref(runtime.platform()).cast_mut(), Relaxed);
     // A copy: the words lie elsewhere in every run.
     let words = runtime.platform().arguments();
@@ -90,6 +98,8 @@ where
     };
     let level = keys.log().parse().unwrap_or(LevelFilter::Info);
     mirage_runtime::log::init(console, now, level);
+    runtime.watch("heap", &heap::COUNTERS, heap::count);
+    runtime.report_counters(keys.counters());
     match runtime.block_on(main(runtime.clone(), keys)) {
         Ok(()) => exit(0),
         Err(failure) => {

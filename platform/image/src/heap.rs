@@ -6,8 +6,9 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use mirage_counters::Tally;
 use talc::base::binning::Binning;
 use talc::base::{CHUNK_UNIT, Talc};
 use talc::source::Source;
@@ -30,6 +31,29 @@ pub(crate) fn extent() -> (*mut u8, usize, usize) {
     let arena = HEAP.arena.clone_source();
     let used = arena.end as usize - arena.base as usize;
     (arena.base, used, arena.len())
+}
+
+/// What the heap counts, for [`count`].
+pub(crate) const COUNTERS: [&str; 4] = [
+    "allocations_total",
+    "allocation_failures_total",
+    "in_use_bytes",
+    "claimed_bytes",
+];
+
+/// Shows what the heap has counted.
+pub(crate) fn count(tally: &Tally) {
+    let numbers = [&HEAP.allocations, &HEAP.failures, &HEAP.in_use];
+    for (which, number) in numbers.into_iter().enumerate() {
+        tally.set(which, number.load(Ordering::Relaxed));
+    }
+    tally.set(numbers.len(), HEAP.claimed());
+}
+
+/// Adds to a number that one thread changes: no read-modify-write is needed.
+fn add(number: &AtomicU64, n: u64) {
+    let value = number.load(Ordering::Relaxed).wrapping_add(n);
+    number.store(value, Ordering::Relaxed);
 }
 
 /// The bytes that could not be had, if the heap has ever been out of memory.
@@ -65,6 +89,11 @@ pub(crate) struct Heap {
     arena: TalcCell<Arena>,
     /// The size of the last request that was refused.
     refused: AtomicUsize,
+    /// Requests that were served, and that were refused.
+    allocations: AtomicU64,
+    failures: AtomicU64,
+    /// Bytes asked for and not given back.
+    in_use: AtomicU64,
 }
 
 // SAFETY: an image has one thread and no signal handler, so nothing happens at the same time. A
@@ -82,6 +111,9 @@ impl Heap {
         Self {
             arena: TalcCell::new(arena),
             refused: AtomicUsize::new(0),
+            allocations: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            in_use: AtomicU64::new(0),
         }
     }
 
@@ -102,6 +134,12 @@ impl Heap {
         });
     }
 
+    /// The bytes that the allocator holds: what is in use, and what it keeps for later.
+    fn claimed(&self) -> u64 {
+        let arena = self.arena.clone_source();
+        (arena.end as u64).saturating_sub(arena.base as u64)
+    }
+
     /// The bytes up to the last one in use.
     #[cfg(feature = "sealed")]
     fn used(&self) -> usize {
@@ -116,9 +154,14 @@ impl Heap {
         }
     }
 
-    fn noting(&self, memory: *mut u8, size: usize) -> *mut u8 {
+    /// Counts a request for `size` bytes that brought `memory`, in place of `before` bytes.
+    fn noting(&self, memory: *mut u8, size: usize, before: usize) -> *mut u8 {
         if memory.is_null() {
             self.refused.store(size, Ordering::Relaxed);
+            add(&self.failures, 1);
+        } else {
+            add(&self.allocations, 1);
+            add(&self.in_use, (size as u64).wrapping_sub(before as u64));
         }
         memory
     }
@@ -130,10 +173,11 @@ unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller vouches.
-        self.noting(unsafe { self.arena.alloc(layout) }, layout.size())
+        self.noting(unsafe { self.arena.alloc(layout) }, layout.size(), 0)
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        add(&self.in_use, (layout.size() as u64).wrapping_neg());
         // SAFETY: as the caller vouches.
         unsafe { self.arena.dealloc(memory, layout) }
     }
@@ -160,7 +204,8 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as the caller vouches.
-        self.noting(unsafe { self.arena.realloc(memory, layout, size) }, size)
+        let moved = unsafe { self.arena.realloc(memory, layout, size) };
+        self.noting(moved, size, layout.size())
     }
 }
 

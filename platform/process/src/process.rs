@@ -1,4 +1,5 @@
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -41,6 +42,7 @@ pub struct Process {
     start: Start,
     devices: &'static [Device<'static>],
     attached: Vec<Attached>,
+    counters: Option<&'static [AtomicU64]>,
 }
 
 impl Process {
@@ -55,7 +57,14 @@ impl Process {
             // As long as it was when the recording was made: what is allocated later lies in the
             // same place.
             attached: Vec::with_capacity(devices.len()),
+            counters: None,
         }
+    }
+
+    /// The same process with memory that shows its counters.
+    #[must_use]
+    pub fn showing(self, counters: Option<&'static [AtomicU64]>) -> Self {
+        Self { counters, ..self }
     }
 
     /// Takes over what the tender prepared, which must be exactly the `devices`.
@@ -87,6 +96,7 @@ impl Process {
             start,
             devices,
             attached,
+            counters: None,
         })
     }
 
@@ -178,6 +188,10 @@ impl Platform for Process {
         operation: BlockOperation<'_, '_>,
     ) -> Poll<Result<(), BlockError>> {
         Poll::Ready(self.block_device(device).operate(operation))
+    }
+
+    fn counters(&self) -> Option<&'static [AtomicU64]> {
+        self.counters
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Ready {

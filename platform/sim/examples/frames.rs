@@ -21,7 +21,7 @@ use mirage_device::io::{Read, Write};
 use mirage_device::{FlowWrite, Listener, Net, Spawn, Stack, Task, Transmit};
 use mirage_runtime::{Entropy, Runtime, Spawner, Timer};
 use mirage_sim::{Sim, World};
-use mirage_smoltcp::{Keys, Smoltcp};
+use mirage_smoltcp::Smoltcp;
 
 const EXCHANGES: u64 = 200_000;
 const CONNECTIONS: usize = 32;
@@ -92,6 +92,8 @@ async fn stack(runtime: &Runtime<Sim>, number: u8) -> (Smoltcp, Spawner<Sim>) {
         Timer::new(runtime.clone()),
         spawn.clone(),
         Entropy::new(runtime.clone()),
+        mirage_runtime::counters(runtime.clone()),
+        "stack",
         wired::fixed(number),
     );
     (stack.await.unwrap(), spawn)
@@ -193,8 +195,8 @@ fn wire() -> f64 {
         let frames = Rc::new(Cell::new(0));
         let new = |end, number| {
             let net = Counted(end, frames.clone());
-            let keys: Keys = wired::fixed(number);
-            Smoltcp::new(net, world.clone(), world.clone(), world.clone(), keys)
+            let (world, keys) = (world.clone(), wired::fixed(number));
+            async move { world.try_stack(net, keys).await }
         };
         let (client, server) = (new(a, 1).await.unwrap(), new(b, 2).await.unwrap());
         world.spawn(serve(server, world.clone())).detach();

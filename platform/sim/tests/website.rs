@@ -28,7 +28,9 @@ fn website() -> Unikernel {
                 ipv4: runtime.check("stack.ipv4", keys.get("stack.ipv4"))?,
                 ..Keys::default()
             };
-            let stack = Smoltcp::new(net, sleep.clone(), spawn.clone(), entropy, stack_keys);
+            let counters = mirage_runtime::counters(runtime.clone());
+            let (sleep_, spawn_) = (sleep.clone(), spawn.clone());
+            let stack = Smoltcp::new(net, sleep_, spawn_, entropy, counters, "stack", stack_keys);
             let stack = runtime.check("stack", stack.await)?;
             let wall = mirage_runtime::Wall::new(runtime.clone());
             let assets = runtime.check("assets", Sealed::new(sealed))?;
@@ -53,7 +55,8 @@ fn client(world: &World, number: u8, lan: &Network, times: usize) -> Machine {
             ipv4: format!("10.0.0.{number}/24"),
             ..Keys::default()
         };
-        let stack = Smoltcp::new(net, sleep.clone(), spawn, entropy, keys);
+        let counters = mirage_runtime::counters(runtime.clone());
+        let stack = Smoltcp::new(net, sleep.clone(), spawn, entropy, counters, "stack", keys);
         let stack = stack.await.unwrap();
         // The stack knows 32 neighbours at a time.
         Sleep::sleep(&sleep, Duration::from_millis(100 * u64::from(number))).await;

@@ -7,7 +7,7 @@ mod text;
 use std::io::Write as _;
 
 use miette::{IntoDiagnostic as _, Report};
-use mirage_keys::LOG;
+use mirage_keys::RUNTIME;
 use serde::Serialize;
 
 use crate::cli::{Describe, Format};
@@ -132,15 +132,15 @@ fn keys(model: &Model, graph: &Graph) -> Vec<Key> {
             }
         })
         .collect();
-    keys.push(Key {
-        name: LOG.name.into(),
-        r#type: LOG.kind.name().into(),
-        default: LOG.default.map(String::from),
-        required: LOG.required,
+    keys.extend(RUNTIME.map(|key| Key {
+        name: key.name.into(),
+        r#type: key.kind.name().into(),
+        default: key.default.map(String::from),
+        required: key.required,
         at: "run",
-        doc: LOG.doc.into(),
+        doc: key.doc.into(),
         alias: None,
-    });
+    }));
     keys
 }
 

@@ -54,8 +54,9 @@ Keys when it is built: --set NAME=VALUE
   stack.from (or stack)  path  required
 
 Keys when it runs: -- NAME=VALUE
-  port  u16     80    TCP port <to> \"serve\" on
-  log   string  info  Least level that is logged: off, error, warn, info, debug or trace
+  port      u16       80    TCP port <to> \"serve\" on
+  log       string    info  Least level that is logged: off, error, warn, info, debug or trace
+  counters  duration  0s    How often the counters are written to the console; 0s is never
 "
     );
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mirage_keys::{KeyType, LOG};
+use mirage_keys::{KeyType, RUNTIME};
 use mirage_manifest::MAX_NAME;
 
 use crate::descriptor::{Attached, Call, Device as Entry, FnPath, Key, Provider, Time};
@@ -30,7 +30,7 @@ pub(super) fn application(app: &Package) -> Result<(), Fault> {
     takes_keys(app, &["main"], main, app.descriptor.keys.values())?;
     for (name, declared) in &app.descriptor.keys {
         let place = ["keys", name];
-        if name == LOG.name {
+        if RUNTIME.iter().any(|key| key.name == *name) {
             return Err(wrong(
                 app,
                 &place,

@@ -3,6 +3,7 @@
 mod assets;
 mod block;
 mod console;
+mod counters;
 mod entropy;
 mod flow;
 mod net;

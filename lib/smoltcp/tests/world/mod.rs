@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use mirage_device::{Clock, Entropy, EntropyError, Instant, Sleep, Spawn, Task};
-use mirage_smoltcp::{Keys, Smoltcp};
+use mirage_counters::Table;
+use mirage_device::{Clock, Entropy, EntropyError, Instant, Net, Sleep, Spawn, Task};
+use mirage_smoltcp::{Error, Keys, Smoltcp};
 
 type Job = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -30,6 +31,8 @@ struct Inner {
     random: RefCell<Random>,
     /// How often the clock had to jump: what a real machine would have woken up for.
     wakeups: Cell<u64>,
+    /// What the stacks count, each under its key `ipv4`.
+    counters: Table,
     /// Time really passes, for measuring.
     real: Option<std::time::Instant>,
 }
@@ -73,6 +76,7 @@ impl World {
             timers: RefCell::default(),
             random: RefCell::new(Random::new(seed)),
             wakeups: Cell::new(0),
+            counters: Table::new(None),
             real,
         }))
     }
@@ -162,9 +166,35 @@ impl World {
 
     /// A stack at this end of a wire.
     pub async fn stack(&self, end: wire::End, keys: Keys) -> Smoltcp {
-        Smoltcp::new(end, self.clone(), self.clone(), self.clone(), keys)
-            .await
-            .unwrap()
+        self.try_stack(end, keys).await.unwrap()
+    }
+
+    /// A stack on this device, if it is to its liking. It counts under its key `ipv4`.
+    pub async fn try_stack(&self, net: impl Net, keys: Keys) -> Result<Smoltcp, Error> {
+        let name = keys.ipv4.clone().leak();
+        let (w, counters) = (|| self.clone(), self.0.counters.clone());
+        Smoltcp::new(net, w(), w(), w(), counters, name, keys).await
+    }
+
+    /// What the stack of [`fixed`] number `n` shows on a counter.
+    pub fn count(&self, n: u8, counter: &str) -> u64 {
+        self.count_of(&fixed(n).ipv4, counter)
+    }
+
+    /// How many things of this kind, `frames` for instance, it has dropped for this cause.
+    pub fn dropped(&self, n: u8, things: &str, cause: &str) -> u64 {
+        self.count(n, &format!("{things}_dropped_total{{cause=\"{cause}\"}}"))
+    }
+
+    /// What the stack with this key `ipv4` shows on a counter.
+    pub fn count_of(&self, device: &str, counter: &str) -> u64 {
+        let mut value = None;
+        self.0.counters.each(|sample| {
+            if (sample.device, sample.name) == (device, counter) {
+                value = Some(sample.value);
+            }
+        });
+        value.unwrap_or_else(|| panic!("{device} does not count {counter}"))
     }
 }
 

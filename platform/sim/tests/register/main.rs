@@ -45,11 +45,14 @@ async fn host(
         ipv6: "none".into(),
         ..Keys::default()
     };
+    let counters = mirage_runtime::counters(runtime.clone());
     let stack = Smoltcp::new(
         net,
         sleep.clone(),
         spawn.clone(),
         Entropy::new(runtime),
+        counters,
+        "stack",
         keys,
     );
     let stack = stack.await.unwrap();

@@ -27,7 +27,9 @@ fn shop() -> Unikernel {
                 ipv4: runtime.check("stack.ipv4", keys.get("stack.ipv4"))?,
                 ..Keys::default()
             };
-            let stack = Smoltcp::new(net, sleep, spawn.clone(), entropy, stack_keys);
+            let counters = mirage_runtime::counters(runtime.clone());
+            let spawn_ = spawn.clone();
+            let stack = Smoltcp::new(net, sleep, spawn_, entropy, counters, "stack", stack_keys);
             let stack = runtime.check("stack", stack.await)?;
             let keys = race::Keys {
                 port: runtime.check("port", keys.get("port"))?,
@@ -53,7 +55,11 @@ async fn buy(runtime: Runtime<Sim>, number: u8, after: Duration) {
         ipv4: format!("10.0.0.{number}/24"),
         ..Keys::default()
     };
-    let stack = Smoltcp::new(net, sleep.clone(), spawn, Entropy::new(runtime), keys);
+    let (counters, entropy) = (
+        mirage_runtime::counters(runtime.clone()),
+        Entropy::new(runtime),
+    );
+    let stack = Smoltcp::new(net, sleep.clone(), spawn, entropy, counters, "stack", keys);
     let stack = stack.await.unwrap();
     sleep.sleep(after).await;
     let Ok(mut flow) = stack.connect("10.0.0.1:80".parse().unwrap()).await else {
