@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod http;
 mod net;
 mod plot;
@@ -41,6 +42,8 @@ enum Task {
     /// Measures against peers in the same run
     #[command(subcommand)]
     Bench(Bench),
+    /// Writes the book's page of the contracts from the suites that check them
+    Book,
 }
 
 #[derive(Subcommand)]
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(Bench::Process(arguments)) => bench::run(&arguments),
         Task::Bench(Bench::Sim(arguments)) => bench::sim::run(&arguments),
+        Task::Book => book::run(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
