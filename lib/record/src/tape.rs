@@ -1,3 +1,4 @@
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -149,6 +150,37 @@ impl Tape for Memory {
 
     fn set_word(&self, at: usize, word: u64) {
         self.write(at, &word.to_le_bytes());
+    }
+}
+
+/// A tape that somebody else looks at too.
+impl<T: Tape + ?Sized> Tape for Rc<T> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        (**self).write(at, bytes);
+    }
+
+    fn read(&self, at: usize, buffer: &mut [u8]) {
+        (**self).read(at, buffer);
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        (**self).word(at)
+    }
+
+    fn set_word(&self, at: usize, word: u64) {
+        (**self).set_word(at, word);
+    }
+
+    fn checkpoint(&self, at: usize, room: usize) -> Checkpoint {
+        (**self).checkpoint(at, room)
+    }
+
+    fn pause(&self) {
+        (**self).pause();
     }
 }
 

@@ -1,21 +1,41 @@
-//! The `log` facade: a record goes to the console of the machine that runs.
+//! The `log` facade: a record goes to the console of the machine that runs, through its own
+//! platform, as an image's does.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Once;
 
+use mirage_device::{Instant, Platform};
+use mirage_runtime::Runtime;
+
 use crate::machine::State;
 
 thread_local! {
-    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+    static RUNNING: RefCell<Option<Rc<State>>> = const { RefCell::new(None) };
 }
 
-/// Whose records come now.
-pub(crate) type Running = Rc<State>;
-
 /// Who runs from now on; gives back who did.
-pub(crate) fn enter(machine: Option<Running>) -> Option<Running> {
+pub(crate) fn enter(machine: Option<Rc<State>>) -> Option<Rc<State>> {
     RUNNING.replace(machine)
+}
+
+/// What a machine's records go through.
+pub(crate) struct Door {
+    now: Box<dyn Fn() -> Instant>,
+    write: Box<dyn Fn(&[u8])>,
+    start: Instant,
+}
+
+impl Door {
+    /// The platform of this runtime, whose clock is looked at now.
+    pub fn new<P: Platform>(runtime: &Runtime<P>) -> Self {
+        let (clock, console) = (runtime.clone(), runtime.clone());
+        Self {
+            start: runtime.platform().now(),
+            now: Box::new(move || clock.platform().now()),
+            write: Box::new(move |bytes| console.platform().console(bytes)),
+        }
+    }
 }
 
 /// The first world of a program installs it; where there is another logger, that stays.
@@ -39,23 +59,21 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let Some(machine) = RUNNING.with_borrow(Clone::clone) else {
-            return;
-        };
-        if record.level() <= machine.level.get()
-            && let Some(world) = machine.world.upgrade()
-        {
-            mirage_runtime::log::line(write, machine.clock(&world), record);
+        if let Some(door) = door().filter(|_| self.enabled(record.metadata())) {
+            let since = Instant::ZERO + ((door.now)() - door.start);
+            mirage_runtime::log::line(write, since, record);
         }
     }
 
     fn flush(&self) {}
 }
 
+fn door() -> Option<Rc<Door>> {
+    RUNNING.with_borrow(|running| running.as_ref()?.log.borrow().clone())
+}
+
 fn write(bytes: &[u8]) {
-    if let Some(machine) = RUNNING.with_borrow(Clone::clone)
-        && let Some(world) = machine.world.upgrade()
-    {
-        world.console(&machine, bytes);
+    if let Some(door) = door() {
+        (door.write)(bytes);
     }
 }

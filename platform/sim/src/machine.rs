@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use mirage_device::{Instant, Platform};
 use mirage_runtime::{Failure, Main, Runtime, Turn};
 
 use crate::disk::{Disk, DiskState};
+use crate::logger::Door;
 use crate::network::{Network, Port, Weather, nanos};
 use crate::platform::Sim;
 use crate::unikernel::{Ended, Unikernel};
@@ -49,7 +50,6 @@ pub(crate) enum Attached {
 }
 
 pub(crate) struct State {
-    pub world: Weak<Inner>,
     pub name: String,
     pub place: u64,
     pub words: Vec<&'static str>,
@@ -82,6 +82,8 @@ pub(crate) struct State {
     pub may_panic: bool,
     pub console: RefCell<Vec<u8>>,
     pub level: Cell<LevelFilter>,
+    /// What its log goes through while it runs.
+    pub log: RefCell<Option<Rc<Door>>>,
 }
 
 /// When a machine has random bytes.
@@ -118,8 +120,7 @@ impl Builder {
 
     /// Attaches the network device `name` to a network.
     pub fn net(mut self, name: &str, network: &Network) -> Self {
-        let number = self.devices.len() as u8;
-        let port = network.state.port(&self.name, number, name);
+        let port = network.state.port(&self.name, name);
         self.devices.push((name.to_owned(), Attached::Net(port)));
         self
     }
@@ -164,15 +165,26 @@ impl Builder {
     /// When a device that the unikernel declares is not attached, or one is attached that it does
     /// not declare; when there is a machine of that name.
     pub fn boot(self, unikernel: &Unikernel) -> Machine {
-        self.boot_on(|sim| sim, unikernel)
+        self.boot_with(|sim| sim, unikernel, false)
     }
 
     /// As [`Builder::boot`] on a platform that wraps the simulated one, such as a recorder.
-    /// `wrap` is called at each start.
+    /// `wrap` is called at each start. All calls that an image makes to its platform, the machine
+    /// makes too, in the same order: the recording of a simulated machine can be replayed by the
+    /// image.
     pub fn boot_on<P: Platform>(
+        self,
+        wrap: impl Fn(Sim) -> P + 'static,
+        unikernel: &Unikernel<P>,
+    ) -> Machine {
+        self.boot_with(wrap, unikernel, true)
+    }
+
+    fn boot_with<P: Platform>(
         mut self,
         wrap: impl Fn(Sim) -> P + 'static,
         unikernel: &Unikernel<P>,
+        exits: bool,
     ) -> Machine {
         // Their numbers are those of an image: the order of the declaration.
         let order = |name: &str| unikernel.devices.iter().position(|d| d.name == name);
@@ -202,7 +214,7 @@ impl Builder {
         );
         self.devices.sort_by_key(|(name, _)| order(name));
         let unikernel = unikernel.clone();
-        self.make(Some(Rc::new(move |sim| unikernel.start(&wrap, sim, drive))))
+        self.make(Some(Rc::new(move |sim| unikernel.start(&wrap, sim, exits))))
     }
 
     /// Starts a machine that runs `main`, once more at each restart. Keys of a command line are
@@ -212,22 +224,29 @@ impl Builder {
         F: Future<Output = ()> + 'static,
     {
         self.make(Some(Rc::new(move |sim| {
+            let machine = sim.machine.clone();
             let runtime = Runtime::new(sim);
+            *machine.log.borrow_mut() = Some(Rc::new(Door::new(&runtime)));
             let main = main(runtime.clone());
             let ended = async move {
                 main.await;
                 Ok(())
             };
-            Ok(drive(runtime, Box::pin(ended)))
+            Ok(drive(runtime, Box::pin(ended), false))
         })))
     }
 
     /// A machine that the scenario itself runs: `block_on` of this runtime lets the whole world
     /// go on until its future is done.
     pub fn runtime(self) -> (Machine, Runtime<Sim>) {
+        self.runtime_on(|sim| sim)
+    }
+
+    /// As [`Builder::runtime`] on a platform that wraps the simulated one.
+    pub fn runtime_on<P: Platform>(self, wrap: impl FnOnce(Sim) -> P) -> (Machine, Runtime<P>) {
         let world = self.world.clone();
         let machine = self.make(None);
-        let runtime = Runtime::new(Sim::new(world, machine.state.clone()));
+        let runtime = Runtime::new(wrap(Sim::new(world, machine.state.clone())));
         *machine.state.driver.borrow_mut() = Some(Box::new(Outside(runtime.clone())));
         (machine, runtime)
     }
@@ -240,7 +259,6 @@ impl Builder {
     fn make(self, start: Option<Start>) -> Machine {
         let world = self.world;
         let state = Rc::new(State {
-            world: Rc::downgrade(&world),
             place: crate::dice::place(&self.name),
             name: self.name,
             words: self.words.iter().map(|word| interned(word)).collect(),
@@ -265,6 +283,7 @@ impl Builder {
             may_panic: self.may_panic,
             console: RefCell::default(),
             level: Cell::new(LevelFilter::Info),
+            log: RefCell::default(),
         });
         world.add(&state);
         let machine = Machine { world, state };
@@ -430,7 +449,7 @@ impl Machine {
         for (number, (_, device)) in state.devices.iter().enumerate() {
             match device {
                 Attached::Net(port) => {
-                    port.attach(state);
+                    port.attach(state, number as u8);
                     port.reset(&self.world);
                 }
                 Attached::Disk(disk) => disk.attach(state, number as u8),
@@ -476,8 +495,8 @@ impl State {
         self.busy.set(0);
         self.status.set(status);
         // Its tasks are dropped while nothing of the machine is borrowed.
-        let driver = self.driver.take();
-        drop(driver);
+        let (driver, log) = (self.driver.take(), self.log.take());
+        drop((driver, log));
         for (_, device) in &self.devices {
             match device {
                 Attached::Net(port) => port.reset(world),
@@ -494,14 +513,17 @@ struct Inside<P: Platform> {
     main: Main<P>,
     future: Option<Ended>,
     waits: Option<Option<Instant>>,
+    /// Its end goes through the platform's `exit`.
+    exits: bool,
 }
 
-pub(crate) fn drive<P: Platform>(runtime: Runtime<P>, main: Ended) -> Box<dyn Driver> {
+pub(crate) fn drive<P: Platform>(runtime: Runtime<P>, main: Ended, exits: bool) -> Box<dyn Driver> {
     Box::new(Inside {
         main: runtime.enter(),
         runtime,
         future: Some(main),
         waits: None,
+        exits,
     })
 }
 
@@ -514,8 +536,16 @@ impl<P: Platform> Driver for Inside<P> {
             return Turn::Wait(None);
         };
         let turn = self.runtime.turn(&self.main, future.as_mut());
-        if let Turn::Wait(deadline) = turn {
-            self.waits = Some(deadline);
+        match &turn {
+            Turn::Wait(deadline) => self.waits = Some(*deadline),
+            Turn::Done(result) if self.exits => {
+                let platform = self.runtime.platform();
+                if let Err(failure) = result {
+                    platform.console(format!("error: {failure}\n").as_bytes());
+                }
+                platform.exit(u8::from(result.is_err()));
+            }
+            Turn::Done(_) => {}
         }
         turn
     }
@@ -533,9 +563,9 @@ impl<P: Platform> Drop for Inside<P> {
 }
 
 /// The tasks of a runtime that the scenario drives, while it waits for another one.
-struct Outside(Runtime<Sim>);
+struct Outside<P: Platform>(Runtime<P>);
 
-impl Driver for Outside {
+impl<P: Platform> Driver for Outside<P> {
     fn turn(&mut self) -> Turn<Result<(), Failure>> {
         let main = self.0.enter();
         self.0.resume(Some(Instant::ZERO));
@@ -547,7 +577,7 @@ impl Driver for Outside {
     }
 }
 
-impl Drop for Outside {
+impl<P: Platform> Drop for Outside<P> {
     fn drop(&mut self) {
         self.0.clear();
     }

@@ -90,7 +90,7 @@ pub(crate) struct NetworkState {
 pub(crate) struct Port {
     network: Weak<NetworkState>,
     machine: RefCell<Weak<State>>,
-    device: u8,
+    device: Cell<u8>,
     number: u32,
     /// `MACHINE.DEVICE`
     pub name: String,
@@ -209,8 +209,8 @@ impl NetworkState {
         }
     }
 
-    /// A port for the device of this number and name of a machine.
-    pub fn port(self: &Rc<Self>, machine: &str, device: u8, name: &str) -> Rc<Port> {
+    /// A port for the device of this name of a machine.
+    pub fn port(self: &Rc<Self>, machine: &str, name: &str) -> Rc<Port> {
         let mut ports = self.ports.borrow_mut();
         let number = ports.len() as u32;
         let [_, a, b, c] = (number + 1).to_be_bytes();
@@ -220,7 +220,7 @@ impl NetworkState {
         let port = Rc::new(Port {
             network: Rc::downgrade(self),
             machine: RefCell::default(),
-            device,
+            device: Cell::new(0),
             number,
             place: dice::place(&name),
             name,
@@ -253,7 +253,9 @@ impl NetworkState {
 }
 
 impl Port {
-    pub fn attach(&self, machine: &Rc<State>) {
+    /// It is the device of this number of the machine.
+    pub fn attach(&self, machine: &Rc<State>, device: u8) {
+        self.device.set(device);
         *self.machine.borrow_mut() = Rc::downgrade(machine);
     }
 
@@ -290,7 +292,7 @@ impl Port {
 
     fn report(&self, world: &Inner, input: bool, output: bool) {
         if let Some(machine) = self.machine.borrow().upgrade() {
-            let bit = 1 << self.device;
+            let bit = 1 << self.device.get();
             let bits = |yes| if yes { bit } else { 0 };
             world.report(&machine, bits(input), bits(output));
         }

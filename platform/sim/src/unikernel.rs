@@ -9,7 +9,8 @@ use mirage_keys::{KeySpec, Keys};
 use mirage_manifest::Device;
 use mirage_runtime::{Failure, Runtime};
 
-use crate::machine::{Driver, Refused};
+use crate::logger::Door;
+use crate::machine::{Driver, Refused, drive};
 use crate::platform::Sim;
 
 /// The command line is wrong.
@@ -60,16 +61,17 @@ impl<P: Platform> Unikernel<P> {
         &self,
         wrap: impl Fn(Sim) -> P,
         sim: Sim,
-        drive: impl FnOnce(Runtime<P>, Ended) -> Box<dyn Driver>,
+        exits: bool,
     ) -> Result<Box<dyn Driver>, Refused> {
         let machine = sim.machine.clone();
+        let runtime = Runtime::new(wrap(sim));
         let keys = Keys::parse(self.keys, machine.words.iter().copied())
             .map_err(|error| Refused(USAGE, error.to_string()))?;
         let level = keys.log().parse().unwrap_or(LevelFilter::Info);
         machine.level.set(level);
-        let runtime = Runtime::new(wrap(sim));
+        *machine.log.borrow_mut() = Some(Rc::new(Door::new(&runtime)));
         let main = (self.main)(runtime.clone(), keys);
-        Ok(drive(runtime, main))
+        Ok(drive(runtime, main, exits))
     }
 }
 
