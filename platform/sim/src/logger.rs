@@ -19,10 +19,12 @@ pub(crate) fn enter(machine: Option<Rc<State>>) -> Option<Rc<State>> {
     RUNNING.replace(machine)
 }
 
+type Write = Box<dyn Fn(&[u8])>;
+
 /// What a machine's records go through.
 pub(crate) struct Door {
     now: Box<dyn Fn() -> Instant>,
-    write: Box<dyn Fn(&[u8])>,
+    write: Write,
     start: Instant,
 }
 
