@@ -121,6 +121,43 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_table_finds_what_a_plain_list_finds(
+            limit in 0..5_usize,
+            steps in proptest::collection::vec((0..3_u8, 0..40_usize), 0..80),
+        ) {
+            let mut table = Table::new(limit);
+            // Every id ever given out, with what it should find.
+            let mut model: Vec<(Id, Option<usize>)> = Vec::new();
+            for (number, (kind, which)) in steps.into_iter().enumerate() {
+                let live = model.iter().filter(|entry| entry.1.is_some()).count();
+                match kind {
+                    0 if which == 7 => assert_eq!(table.insert_with(|_| None), None),
+                    0 | 1 => {
+                        let id = table.insert_with(|_| Some(number));
+                        assert_eq!(id.is_some(), live < limit);
+                        model.extend(id.map(|id| (id, Some(number))));
+                    }
+                    _ if model.is_empty() => {}
+                    _ => {
+                        let place = which % model.len();
+                        let (id, expected) = &mut model[place];
+                        assert_eq!(table.remove(*id), expected.take());
+                    }
+                }
+                let live: Vec<_> = model.iter().filter_map(|entry| entry.1).collect();
+                assert_eq!((table.len(), table.is_full()), (live.len(), live.len() >= limit));
+                for (id, expected) in &model {
+                    assert_eq!(table.get_mut(Id::from_bits(id.to_bits())).copied(), *expected);
+                }
+                let mut listed: Vec<_> = table.iter().map(|(_, entry)| *entry).collect();
+                listed.sort_unstable();
+                assert_eq!(listed, live);
+            }
+        }
+    }
+
     #[test]
     fn an_entry_that_could_not_be_made_takes_no_place() {
         let mut table: Table<u8> = Table::new(1);

@@ -271,3 +271,6 @@ impl Udp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

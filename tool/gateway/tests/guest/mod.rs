@@ -33,6 +33,8 @@ pub struct Wire {
     pub longest: usize,
     /// How many TCP connections were asked for.
     pub syns: usize,
+    /// How often the guest has told its groups; it does so when it likes.
+    pub reports: u64,
 }
 
 impl Wire {
@@ -53,6 +55,7 @@ impl Wire {
             if send(&self.fd, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_err() {
                 return;
             }
+            self.reports += u64::from(is_report(message));
             self.unsent.pop_front();
         }
     }
@@ -95,6 +98,17 @@ impl Wire {
         };
         poll(&mut fds, Some(&timeout)).unwrap();
     }
+}
+
+/// A report of multicast groups (RFC 3810 §5.2), behind a router alert.
+fn is_report(message: &[u8]) -> bool {
+    const HOP_BY_HOP: u8 = 0;
+    const REPORT: u8 = 143;
+    message.get(HEADER..).is_some_and(|frame| {
+        frame.len() > 62
+            && frame[12..14] == [0x86, 0xdd]
+            && (frame[20], frame[62]) == (HOP_BY_HOP, REPORT)
+    })
 }
 
 pub struct Rx(Vec<u8>);
@@ -184,6 +198,7 @@ impl Guest {
             unsent: VecDeque::new(),
             longest: 0,
             syns: 0,
+            reports: 0,
         };
         let mut config = smoltcp::iface::Config::new(MAC.into());
         config.random_seed = 1;
