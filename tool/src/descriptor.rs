@@ -323,4 +323,28 @@ mod tests {
         }
         assert!(Call::read("a::b(net, net)").unwrap_err().contains("twice"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_call_reads_what_it_shows(
+            path in proptest::collection::vec("[a-z][a-z0-9_]{0,6}_9", 2..5),
+            parameters in proptest::collection::btree_set("[a-z][a-z0-9_]{0,6}_9", 0..5),
+        ) {
+            let parameters: Vec<String> = parameters.into_iter().collect();
+            let call = Call { path: FnPath(path), parameters };
+            assert_eq!(Call::read(&call.to_string()), Ok(call));
+        }
+
+        #[test]
+        fn whatever_is_read_as_a_call_is_nothing_but_names(
+            text in "[a-z]{1,3}(::|:|\\.|<u8>)?[a-z]{0,3}\\(?[a-z, :1&!]{0,9}\\)?[;?]?",
+        ) {
+            if let Ok(call) = Call::read(&text) {
+                let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                assert!(call.path.0.len() > 1 && call.path.0.iter().all(plain), "{text}");
+                assert!(call.parameters.iter().all(plain), "{text}");
+                assert_eq!(Call::read(&call.to_string()), Ok(call));
+            }
+        }
+    }
 }

@@ -96,4 +96,43 @@ mod tests {
         }
         assert_eq!(super::stripped(vec![0; 200]), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_program_headers_name_stays_where_it_is(
+            segments in proptest::collection::vec((0..500_u64, 0..500_u64), 0..5),
+            length in 64..900_usize,
+            noise in proptest::collection::vec((0..900_usize, proptest::num::u8::ANY), 0..4),
+        ) {
+            let mut bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+            bytes[0x20..0x28].copy_from_slice(&64_u64.to_le_bytes());
+            bytes[0x36..0x38].copy_from_slice(&56_u16.to_le_bytes());
+            bytes[0x38..0x3a].copy_from_slice(&(segments.len() as u16).to_le_bytes());
+            for (entry, (offset, size)) in bytes[64..].chunks_exact_mut(56).zip(&segments) {
+                entry[0x08..0x10].copy_from_slice(&offset.to_le_bytes());
+                entry[0x20..0x28].copy_from_slice(&size.to_le_bytes());
+            }
+            for (at, byte) in noise {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            if let Some(stripped) = stripped(bytes.clone()) {
+                let sections = |at: &usize| (0x28..0x30).contains(at) || (0x3a..0x40).contains(at);
+                for at in (0..stripped.len()).filter(|at| !sections(at)) {
+                    assert_eq!(stripped[at], bytes[at], "byte {at}");
+                }
+                let field = |at: usize, len: usize| {
+                    let bytes = stripped[at..at + len].iter().rev();
+                    bytes.fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)) as usize
+                };
+                let (table, entry, count) = (field(0x20, 8), field(0x36, 2), field(0x38, 2));
+                for at in (0..count).map(|number| table + number * entry) {
+                    assert!(field(at + 0x08, 8) + field(at + 0x20, 8) <= stripped.len());
+                }
+                assert_eq!(super::stripped(stripped.clone()), Some(stripped));
+            }
+        }
+    }
 }

@@ -215,3 +215,47 @@ impl SizeLine {
         self.text.get(self.start..).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use alloc::{format, vec};
+
+    proptest::proptest! {
+        #[test]
+        fn any_content_comes_back_however_it_was_chunked_and_however_it_arrives(
+            chunks in proptest::collection::vec(
+                (proptest::collection::vec(proptest::num::u8::ANY, 1..40), "(;[a-z]{1,4}(=[a-z]{1,3})?)?"),
+                0..6,
+            ),
+            arrives in proptest::collection::vec(1..30_usize, 1..5),
+            room in 1..20_usize,
+            trailer in "(X: y\r\n){0,2}",
+            after in "[a-z]{0,9}",
+        ) {
+            let mut coded = Vec::new();
+            for (chunk, extension) in &chunks {
+                coded.extend(format!("{:x}{extension}\r\n", chunk.len()).bytes());
+                coded.extend(chunk);
+                coded.extend(b"\r\n");
+            }
+            coded.extend(format!("0\r\n{trailer}\r\n{after}").bytes());
+            let mut decoder = Decoder::new(1000);
+            let (mut content, mut at, mut end) = (Vec::<u8>::new(), 0, 0);
+            for more in arrives.iter().cycle() {
+                end = (end + more).min(coded.len());
+                let mut output = vec![0; room];
+                let (consumed, produced) = decoder.decode(&coded[at..end], &mut output).unwrap();
+                content.extend(&output[..produced]);
+                at += consumed;
+                if decoder.is_done() {
+                    break;
+                }
+            }
+            let expected: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.0).collect();
+            assert_eq!(content, expected);
+            assert_eq!(&coded[at..], after.as_bytes());
+        }
+    }
+}

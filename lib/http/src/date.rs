@@ -127,6 +127,8 @@ fn full_year(short: u64, now: Option<Duration>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     const EXAMPLE: Duration = Duration::from_secs(784_111_777);
@@ -184,6 +186,37 @@ mod tests {
             "\u{e9}, , GMT",
         ] {
             assert_eq!(parse(text.as_bytes(), None), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_time_is_read_back_from_each_of_its_three_forms(seconds in 0..=LAST) {
+            let time = Duration::from_secs(seconds);
+            let text = format(time);
+            let text = core::str::from_utf8(&text).unwrap();
+            let (name, day, month) = (&text[..3], &text[5..7], &text[8..11]);
+            let (year, clock) = (&text[12..16], &text[17..25]);
+            let space_padded = std::format!("{:2}", day.parse::<u8>().unwrap());
+            for form in [
+                text.into(),
+                std::format!("{name}day, {day}-{month}-{} {clock} GMT", &year[2..]),
+                std::format!("{name} {month} {space_padded} {clock} {year}"),
+            ] {
+                assert_eq!(parse(form.as_bytes(), Some(time)), Some(time), "{form}");
+            }
+        }
+
+        #[test]
+        fn what_is_read_from_any_text_can_be_written(
+            text in "([A-Z][a-z]{2},? )?[0-3 ][0-9][ -][JFMASOND][a-z]{2}[ -][0-9]{2,4} [0-9:]{5,9}( GMT)?",
+            now in 0..=LAST,
+        ) {
+            if let Some(time) = parse(text.as_bytes(), Some(Duration::from_secs(now))) {
+                // A leap second may be the first of the year 10000.
+                assert!(time.as_secs() <= LAST + 31 * DAY, "{text}");
+                assert!(time.as_secs() > LAST || parse(&format(time), None) == Some(time));
+            }
         }
     }
 }

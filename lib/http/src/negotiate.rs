@@ -89,4 +89,31 @@ mod tests {
             "gzip"
         ));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn the_weights_decide_as_in_plain_numbers(
+            weights in proptest::collection::vec((0..5_usize, proptest::option::of(0..=1000_u32)), 0..6),
+        ) {
+            let names = ["gzip", "x-gzip", "identity", "*", "br"];
+            let mut last = [None; 4];
+            let mut field = alloc::string::String::from("Accept-Encoding: ");
+            for (name, weight) in weights {
+                field += names[name];
+                if let Some(weight) = weight {
+                    field += &alloc::format!(" ; q={:.3}", f64::from(weight) / 1000.0);
+                }
+                field += ", ";
+                // Two names for one coding.
+                if let Some(place) = last.get_mut(name.max(1)) {
+                    *place = Some(weight.unwrap_or(1000));
+                }
+            }
+            field += "\r\n";
+            let [_, ours, identity, any] = last;
+            let ours = ours.or(any).unwrap_or(0);
+            let expected = ours > 0 && ours >= identity.unwrap_or(0);
+            assert_eq!(prefers(Fields::new(field.as_bytes()), "gzip"), expected, "{field}");
+        }
+    }
 }

@@ -57,7 +57,12 @@ pub(crate) fn wanted(field: Option<&[u8]>, length: usize) -> Wanted {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
+    use std::format;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
 
     #[test]
     fn a_range_is_read_as_the_rfc_has_it() {
@@ -86,5 +91,44 @@ mod tests {
             assert_eq!(wanted(Some(field.as_bytes()), length), expected, "{field}");
         }
         assert_eq!(wanted(None, 10), Whole);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_range_is_the_positions_that_a_plain_reading_selects(
+            first in proptest::option::of(0..30_usize),
+            last in proptest::option::of(0..30_usize),
+            length in 0..25_usize,
+        ) {
+            let text = |number: Option<usize>| number.map_or(String::new(), |n| n.to_string());
+            let field = format!("bytes={}-{}", text(first), text(last));
+            let selected = |position: &usize| match (first, last) {
+                (Some(first), Some(last)) => (first..=last).contains(position),
+                (Some(first), None) => *position >= first,
+                (None, Some(suffix)) => position + suffix >= length,
+                (None, None) => true,
+            };
+            let positions: Vec<usize> = (0..length).filter(selected).collect();
+            let malformed = match (first, last) {
+                (Some(first), Some(last)) => first > last,
+                (first, last) => first.or(last).is_none(),
+            };
+            let expected = match positions[..] {
+                _ if malformed => Wanted::Whole,
+                [] => Wanted::Unsatisfiable,
+                [start, ..] => Wanted::Part(start..start + positions.len()),
+            };
+            assert_eq!(wanted(Some(field.as_bytes()), length), expected);
+        }
+
+        #[test]
+        fn whatever_is_asked_for_a_part_is_inside_and_not_empty(
+            field in "(bytes=)?[0-9a-z, -]{0,40}",
+            length in proptest::num::usize::ANY,
+        ) {
+            if let Wanted::Part(part) = wanted(Some(field.as_bytes()), length) {
+                assert!(part.start < part.end && part.end <= length);
+            }
+        }
     }
 }

@@ -360,3 +360,158 @@ pub(crate) fn keep_up(frame: &mut [u8], transport: &Transport, highest: &mut u32
     }
     again
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+    use smoltcp::wire::{
+        EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
+    };
+
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    /// A frame of TCP or UDP whose checksums are right.
+    fn frame(ipv6: bool, tcp: bool, addresses: [u8; 32], transport: &[u8]) -> Vec<u8> {
+        let mut transport = transport.to_vec();
+        match tcp {
+            true => transport[12] = 5 << 4,
+            false => {
+                let len = transport.len() as u16;
+                transport[4..6].copy_from_slice(&len.to_be_bytes());
+            }
+        }
+        let protocol = if tcp { TCP } else { UDP };
+        let len = transport.len() as u16;
+        let mut frame = [&MAC[..], &[2; 6]].concat();
+        if ipv6 {
+            frame.extend(IPV6.to_be_bytes());
+            frame.extend([0x60, 0, 0, 0]);
+            frame.extend(len.to_be_bytes());
+            frame.extend([protocol, 64]);
+            frame.extend(addresses);
+        } else {
+            frame.extend(IPV4.to_be_bytes());
+            frame.extend([0x45, 0]);
+            frame.extend((len + 20).to_be_bytes());
+            frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
+            frame.extend(&addresses[..8]);
+            Ipv4Packet::new_unchecked(&mut frame[ETHERNET..]).fill_checksum();
+        }
+        let (source, destination) = ends(&frame);
+        match tcp {
+            true => TcpPacket::new_unchecked(&mut transport[..])
+                .fill_checksum(&source.into(), &destination.into()),
+            false => UdpPacket::new_unchecked(&mut transport[..])
+                .fill_checksum(&source.into(), &destination.into()),
+        }
+        frame.extend(transport);
+        frame
+    }
+
+    fn ends(frame: &[u8]) -> (IpAddr, IpAddr) {
+        match u16_at(frame, 12) {
+            Ok(IPV6) => {
+                let ip = Ipv6Packet::new_unchecked(&frame[ETHERNET..]);
+                (ip.src_addr().into(), ip.dst_addr().into())
+            }
+            _ => {
+                let ip = Ipv4Packet::new_unchecked(&frame[ETHERNET..]);
+                (ip.src_addr().into(), ip.dst_addr().into())
+            }
+        }
+    }
+
+    /// What smoltcp's own readers find: the protocol, the two ends, and the payload.
+    fn reading(frame: &[u8]) -> Option<(IpProtocol, SocketAddr, SocketAddr, Vec<u8>)> {
+        let ethernet = EthernetFrame::new_checked(frame).ok()?;
+        let ours = ethernet.dst_addr().0 == MAC || ethernet.dst_addr().is_multicast();
+        ours.then_some(())?;
+        let (protocol, payload) = match ethernet.ethertype() {
+            EthernetProtocol::Ipv4 => {
+                let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+                let whole = !ip.more_frags() && ip.frag_offset() == 0;
+                if ip.version() != 4 || ip.header_len() < 20 || !ip.verify_checksum() || !whole {
+                    return None;
+                }
+                (ip.next_header(), ip.payload())
+            }
+            EthernetProtocol::Ipv6 => {
+                let ip = Ipv6Packet::new_checked(ethernet.payload()).ok()?;
+                (ip.version() == 6).then_some(())?;
+                (ip.next_header(), ip.payload())
+            }
+            _ => return None,
+        };
+        let (source, destination) = ends(frame);
+        let ((from, to), payload) = match protocol {
+            IpProtocol::Tcp => {
+                let tcp = TcpPacket::new_checked(payload).ok()?;
+                let valid = tcp.verify_checksum(&source.into(), &destination.into());
+                valid.then_some(((tcp.src_port(), tcp.dst_port()), tcp.payload()))?
+            }
+            IpProtocol::Udp => {
+                let udp = UdpPacket::new_checked(payload).ok()?;
+                let valid = udp.verify_checksum(&source.into(), &destination.into());
+                valid.then_some(((udp.src_port(), udp.dst_port()), udp.payload()))?
+            }
+            _ => return None,
+        };
+        let (from, to) = (
+            SocketAddr::new(source, from),
+            SocketAddr::new(destination, to),
+        );
+        Some((protocol, from, to, payload.to_vec()))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_for_tcp_or_udp_is_what_another_reader_finds(
+            (ipv6, tcp) in any::<(bool, bool)>(),
+            addresses in any::<[u8; 32]>(),
+            transport in proptest::collection::vec(any::<u8>(), 20..60),
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+            length in any::<proptest::sample::Index>(),
+            cut in any::<bool>(),
+        ) {
+            let mut transport = transport;
+            // Nobody has port 0.
+            transport[1] |= 1;
+            transport[3] |= 1;
+            let whole = frame(ipv6, tcp, addresses, &transport);
+            prop_assert!(reading(&whole).is_some());
+            let mut bytes = whole.clone();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if cut {
+                bytes.truncate(length.index(bytes.len()));
+            }
+            let expected = reading(&bytes);
+            match classify(&bytes, MAC, true) {
+                Ok(Class::Tcp(segment)) => {
+                    let (protocol, from, to, payload) = expected.expect("another reader's");
+                    prop_assert_eq!(protocol, IpProtocol::Tcp);
+                    let Tuple { remote, remote_port, local, local_port } = segment.tuple;
+                    prop_assert_eq!(SocketAddr::new(remote, remote_port), from);
+                    prop_assert_eq!(SocketAddr::new(local, local_port), to);
+                    prop_assert_eq!(segment.len, payload.len());
+                }
+                Ok(Class::Udp(datagram)) => {
+                    let (protocol, from, to, payload) = expected.expect("another reader's");
+                    prop_assert_eq!(protocol, IpProtocol::Udp);
+                    prop_assert_eq!((datagram.source, datagram.destination), (from, to));
+                    prop_assert_eq!(datagram.payload, payload);
+                }
+                Ok(_) => prop_assert!(expected.is_none()),
+                Err(_) => prop_assert!(bytes != whole, "a whole frame was dropped"),
+            }
+        }
+    }
+}

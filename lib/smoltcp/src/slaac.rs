@@ -325,4 +325,56 @@ mod tests {
             Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1))
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_advertised_little_is_remembered_and_the_next_thing_to_do_is_never_past(
+            messages in proptest::collection::vec(
+                (
+                    0..5_u16,
+                    0..9000_u16,
+                    proptest::collection::vec(
+                        (
+                            proptest::sample::select(&[3_u8, 25, 1, 99][..]),
+                            0..6_u8,
+                            proptest::collection::vec(proptest::num::u8::ANY, 46),
+                        ),
+                        0..4,
+                    ),
+                    0..5000_i64,
+                ),
+                0..20,
+            ),
+        ) {
+            let mut slaac = Slaac::new(true);
+            let mut now = at(0);
+            for (router, lifetime, options, pass) in messages {
+                let mut message = Vec::from([134, 0, 0, 0, 64, 0]);
+                message.extend(lifetime.to_be_bytes());
+                message.extend([0; 8]);
+                for (kind, words, bytes) in options {
+                    message.extend([kind, words]);
+                    // A few prefixes and servers that come again, now and then with another life.
+                    let mut bytes = bytes;
+                    (bytes[0], bytes[1]) = (64, bytes[1] | AUTONOMOUS);
+                    bytes[14..].iter_mut().for_each(|byte| *byte &= 1);
+                    message.extend(&bytes[..(usize::from(words) * 8).saturating_sub(2)]);
+                }
+                let source = Ipv6Addr::from_bits(ROUTER.to_bits() + u128::from(router));
+                slaac.advertised(source, &message, now);
+                for list in [&slaac.prefixes, &slaac.routers, &slaac.servers] {
+                    assert!(list.len() <= MOST && list.iter().all(|learnt| learnt.until > now));
+                    for (place, learnt) in list.iter().enumerate() {
+                        assert!(list[..place].iter().all(|other| other.address != learnt.address));
+                    }
+                }
+                now += Duration::from_secs(pass as u64);
+                let waited = slaac.due() <= now;
+                let expired = slaac.expire(now);
+                while slaac.solicit(now) {}
+                assert!(waited || !expired, "something ended of which nobody was told");
+                assert!(slaac.due() > now);
+            }
+        }
+    }
 }

@@ -109,4 +109,20 @@ mod tests {
             assert!(text.parse::<BlockFile>().is_err(), "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_given_to_a_device_is_what_stands_behind_its_name(text in "[a-z=,./%ro ]{0,24}") {
+            if let Ok(Attach { device, tap }) = text.parse() {
+                let start = device.map_or(String::new(), |device| device + "=");
+                assert_eq!(start + &tap, text);
+                assert!((1..16).contains(&tap.len()) && !tap.contains(['/', ' ', '%']));
+            }
+            if let Ok(BlockFile { device, file, read_only }) = text.parse() {
+                let end = if read_only { ",ro" } else { "" };
+                assert_eq!(format!("{device}={}{end}", file.display()), text);
+                assert!(!device.is_empty() && !device.contains('='));
+            }
+        }
+    }
 }
