@@ -82,7 +82,7 @@ fn a_segment_that_is_sent_again_is_counted_each_time() {
         // The SYN-ACK is sent again after one second, and after two more.
         world.sleep(seconds(4)).await;
         assert_eq!(again(), 2);
-        let answer = left.expect(|frame| peer::is_tcp(frame)).await;
+        let answer = left.expect(peer::is_tcp).await;
         left.inject(&peer::answer(&answer, ACK, b""));
         let mut flow = listener.accept().await.unwrap();
         let writing = async move {
