@@ -122,7 +122,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
 
 /// A number and a unit, `500ms`: ns, us, ms, s, m (minutes) or h.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let digits = text.bytes().position(|byte| !byte.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
     let number = self::number(number)?;
     Some(match unit {

@@ -71,6 +71,7 @@ fn flags(flags: &[bool]) -> u8 {
         .fold(0, |sum, flag| sum << 1 | u8::from(*flag))
 }
 
+#[inline(never)]
 fn number(out: &mut dyn FnMut(&[u8]), number: u64) {
     let mut line = Line::new();
     line.number(number);
@@ -126,6 +127,7 @@ impl Begin {
     }
 }
 
+#[inline(never)]
 fn string<T: Tape + ?Sized>(reader: &mut Reader<'_, T>) -> Option<String> {
     let len = reader.len()?;
     // Before anything is allocated.

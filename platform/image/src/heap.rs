@@ -176,6 +176,7 @@ unsafe impl GlobalAlloc for Heap {
         self.noting(unsafe { self.arena.alloc(layout) }, layout.size(), 0)
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         add(&self.in_use, (layout.size() as u64).wrapping_neg());
         // SAFETY: as the caller vouches.

@@ -19,11 +19,8 @@ impl Attached {
     /// Reads a device's line of the boot protocol; `None` when it is not exactly that.
     pub(crate) fn parse(kind: Kind, number: usize, line: &str) -> Option<Self> {
         let fd = FIRST.checked_add(Fd::try_from(number).ok()?)?;
-        let mut fields = line.split(',');
-        if fields.next()? != kind.name() {
-            return None;
-        }
-        let mut field = |name| fields.next()?.strip_prefix(name)?.strip_prefix('=');
+        let mut fields = Fields(line.strip_prefix(kind.name())?);
+        let mut field = |name| fields.next(name);
         let device = match kind {
             Kind::Net => {
                 let mac = mac(field("mac")?)?;
@@ -39,14 +36,11 @@ impl Attached {
             }
             Kind::Block => {
                 // The kernel's offsets are signed.
-                let size: u64 = field("size")?
-                    .parse()
-                    .ok()
-                    .filter(|&n| n <= i64::MAX as u64)?;
-                let sector: u32 = field("sector")?
-                    .parse()
-                    .ok()
-                    .filter(|n: &u32| n.is_power_of_two())?;
+                let size = start::number(field("size")?)? as u64;
+                let sector = u32::try_from(start::number(field("sector")?)?).ok()?;
+                if i64::try_from(size).is_err() || !sector.is_power_of_two() {
+                    return None;
+                }
                 let writable = flag(field("writable")?)?;
                 let discard = flag(field("discard")?)?;
                 if !size.is_multiple_of(sector.into()) {
@@ -60,7 +54,23 @@ impl Attached {
             }
             _ => return None,
         };
-        fields.next().is_none().then_some(device)
+        fields.0.is_empty().then_some(device)
+    }
+}
+
+/// What is left of a line: `,NAME=VALUE` again and again.
+struct Fields<'a>(&'a str);
+
+impl<'a> Fields<'a> {
+    /// The value of the next field, which must have this name.
+    #[inline(never)]
+    fn next(&mut self, name: &str) -> Option<&'a str> {
+        let rest = self.0.strip_prefix(',')?.strip_prefix(name)?;
+        let rest = rest.strip_prefix('=')?;
+        let end = rest.bytes().position(|byte| byte == b',');
+        let (value, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+        self.0 = rest;
+        Some(value)
     }
 }
 
