@@ -30,11 +30,12 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 7] = [
     "examples/hello",
     "examples/echo",
     "examples/website",
     "xtask/images/bulk",
+    "xtask/images/crash",
     "xtask/images/hog",
     "xtask/images/race",
 ];

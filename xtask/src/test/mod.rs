@@ -3,6 +3,7 @@
 mod browser;
 mod command;
 mod conformance;
+mod debug;
 mod frames;
 mod hostile;
 mod images;
@@ -67,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         browser::TESTS,
         hostile::TESTS,
         limits::TESTS,
+        debug::TESTS,
         tap::TESTS,
         frames::TESTS,
         conformance::TESTS,

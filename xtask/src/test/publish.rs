@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use super::need::Need;
 use super::system::{PATIENCE, answers, free_port, listens, local, start, website};
@@ -300,7 +300,7 @@ fn unprivileged(context: &Context) -> Result<()> {
         .env("CARGO_NET_OFFLINE", "true")
         .env_remove("CARGO")
         .current_dir("/");
-    let process: Process = start(command)?;
+    let mut process: Process = start(command)?;
     answers(&process, server)?;
     for pid in family(process.id()) {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -313,7 +313,17 @@ fn unprivileged(context: &Context) -> Result<()> {
             "process {pid} has {owner}"
         );
     }
-    curl(server)
+    curl(server)?;
+    // Where it is can be told of a process in a user namespace of its own, too.
+    let image = family(process.id()).get(1).copied();
+    let image = image.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    kill_process(image.context("the tool has no child")?, Signal::QUIT)?;
+    let ended = process.exit(PATIENCE)?;
+    let text = process.output();
+    ensure!(ended.code() == Some(131), "{ended}:\n{text}");
+    let told = "Backtrace of the signal SIGQUIT at ";
+    ensure!(text.contains(told), "there is no backtrace:\n{text}");
+    Ok(())
 }
 
 fn open_to_all() -> std::fs::Permissions {

@@ -87,25 +87,31 @@ impl Tap {
 
     /// Runs an example on the tap with static addresses.
     pub fn run(&self, context: &Context, example: &str) -> Result<Process> {
+        self.run_with(context, example, &[])
+    }
+
+    fn run_with(&self, context: &Context, example: &str, options: &[&str]) -> Result<Process> {
         let v4 = format!("stack.ipv4={}/24", Self::V4);
         let gateway = format!("stack.gateway={}", Self::CLIENT);
         let v6 = format!("stack.ipv6={}/64", Self::V6);
-        let words = [
-            "run",
-            example,
-            "--tap",
-            Self::NAME,
-            "--",
-            &v4,
-            &gateway,
-            &v6,
-        ];
+        let mut words = vec!["run", example, "--tap", Self::NAME];
+        words.extend(options);
+        words.extend(["--", &v4, &gateway, &v6]);
         self.client.enter(|| start(context.product.mirage(&words)))
     }
 
     /// Runs the website on the tap and waits until it answers.
     pub fn website(&self, context: &Context) -> Result<(Process, SocketAddr)> {
-        let process = self.run(context, "examples/website")?;
+        self.website_with(context, &[])
+    }
+
+    /// The same with more options of `mirage run`.
+    pub fn website_with(
+        &self,
+        context: &Context,
+        options: &[&str],
+    ) -> Result<(Process, SocketAddr)> {
+        let process = self.run_with(context, "examples/website", options)?;
         let server = SocketAddr::new(Self::V4, 80);
         self.client.enter(|| answers(&process, server))?;
         Ok((process, server))
