@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mirage_assets::{Sealed, pack};
 use mirage_conformance as conformance;
-use mirage_counters::Table;
 use mirage_device::Clock;
 use mirage_runtime::{Block, Console, Entropy, Net, Spawner, Timer, Wall};
 use mirage_sim::{Machine, Medium, Unikernel, Weather, World, unikernel};
@@ -39,7 +38,7 @@ fn devices() -> Unikernel {
                     ..Keys::default()
                 };
                 let spawn = Spawner::new(runtime.clone());
-                let counters = Table::new(None);
+                let counters = mirage_runtime::counters(runtime.clone());
                 let stack = Smoltcp::new(net, timer(), spawn, entropy, counters, "stack", keys);
                 let stack = stack.await;
                 runtime.check(name, stack)
@@ -61,6 +60,7 @@ fn devices() -> Unikernel {
                 Wall::new(runtime.clone()),
                 Entropy::new(runtime.clone()),
                 Spawner::new(runtime.clone()),
+                mirage_runtime::counters(runtime.clone()),
                 near,
                 far,
                 disk,

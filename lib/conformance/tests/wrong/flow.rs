@@ -30,6 +30,8 @@ enum Fault {
     ClosesOnAbort,
     /// An error is told once.
     ErrsOnce,
+    /// Says that bytes have arrived that it still has.
+    FlushLies,
     /// Takes the buffers in the wrong order.
     Backwards,
 }
@@ -104,11 +106,18 @@ impl Write for Wrong {
                 self.held.extend_from_slice(bytes);
                 Ok(bytes.len())
             }
+            Fault::FlushLies if bytes == b"unread" => {
+                self.held.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
             _ => self.flow().write(bytes).await,
         }
     }
 
     async fn flush(&mut self) -> Result<(), FlowError> {
+        if self.fault == Fault::FlushLies {
+            return Ok(());
+        }
         let held = std::mem::take(&mut self.held);
         self.flow().write_all(&held).await?;
         self.flow().flush().await
@@ -177,6 +186,7 @@ fn a_flow_that_is_wrong_in_one_thing() {
         (Fault::ResetsOnDrop, flow::DROPPED),
         (Fault::ClosesOnAbort, flow::ABORT),
         (Fault::ErrsOnce, flow::READ_FINAL),
+        (Fault::FlushLies, flow::FLUSH_WAITS),
         (Fault::Backwards, flow::VECTORED),
     ] {
         let report = run(async |s| {

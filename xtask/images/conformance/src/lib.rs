@@ -13,9 +13,11 @@ use core::time::Duration;
 
 use mirage_conformance::stack::Network;
 use mirage_conformance::{
-    Report, assets, block, clock, console, entropy, sleep, spawn, stack, wall,
+    Report, assets, block, clock, console, counters, entropy, sleep, spawn, stack, wall,
 };
-use mirage_kit::device::{Assets, Block, Clock, Console, Entropy, Sleep, Spawn, Stack, Wall};
+use mirage_kit::device::{
+    Assets, Block, Clock, Console, Counters, Entropy, Sleep, Spawn, Stack, Wall,
+};
 
 /// What the folder `site` holds.
 const SITE: [(&str, &[u8]); 3] = [
@@ -45,6 +47,7 @@ pub async fn main(
     wall_: impl Wall,
     entropy_: impl Entropy,
     spawn_: impl Spawn,
+    counters_: impl Counters,
     stack_: impl Stack,
     peer: impl Stack,
     disk: impl Block,
@@ -58,6 +61,7 @@ pub async fn main(
     report.append(wall::check(&wall_, &sleep_, keys.now.map(Duration::from_secs)).await);
     report.append(entropy::check(&entropy_, &sleep_).await);
     report.append(spawn::check(&spawn_, &sleep_).await);
+    report.append(counters::check(&counters_, &sleep_).await);
     report.append(assets::check(&files, &sleep_, Some(&SITE)).await);
     report.append(block::check(&disk, &sleep_).await);
     let network = Network {
