@@ -10,6 +10,7 @@
 
 mod arguments;
 mod assets;
+mod counters;
 mod dns;
 mod elf;
 mod gateway;
@@ -19,18 +20,21 @@ mod keys;
 mod lan;
 mod manifest;
 mod packet;
+mod recording;
 mod stack;
 mod tasks;
 mod words;
 
 pub use arguments::arguments;
 pub use assets::assets;
+pub use counters::counters;
 pub use dns::dns;
 pub use elf::elf;
 pub use gateway::gateway;
 pub use http::{http_client, http_server};
 pub use keys::keys;
 pub use manifest::manifest;
+pub use recording::recording;
 pub use stack::stack;
 pub use tasks::tasks;
 pub use words::words;
@@ -39,9 +43,10 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 12] = [
+pub const BODIES: [(&str, Body); 14] = [
     ("arguments", arguments),
     ("assets", assets),
+    ("counters", counters),
     ("dns", dns),
     ("elf", elf),
     ("gateway", gateway),
@@ -49,6 +54,7 @@ pub const BODIES: [(&str, Body); 12] = [
     ("http_server", http_server),
     ("keys", keys),
     ("manifest", manifest),
+    ("recording", recording),
     ("stack", stack),
     ("tasks", tasks),
     ("words", words),
