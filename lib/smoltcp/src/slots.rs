@@ -64,6 +64,7 @@ impl<T> Slots<T> {
         }
     }
 
+    #[inline(never)]
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         match self.slots.get_mut(id.index as usize)? {
             (generation, slot) if *generation == id.generation => slot.as_mut(),
