@@ -225,11 +225,18 @@ impl State {
 
     /// The endpoint of a piece of work.
     pub fn endpoint(&mut self, work: Work) -> Option<&mut Endpoint> {
-        match work {
+        self.timed(work).0
+    }
+
+    /// As [`State::endpoint`], and the timers beside it.
+    #[inline(never)]
+    fn timed(&mut self, work: Work) -> (Option<&mut Endpoint>, &mut Timers) {
+        let endpoint = match work {
             Work::Tcp(id) => self.connections.get_mut(id).map(|c| &mut c.endpoint),
             Work::Udp(id) => self.bound.get_mut(id).map(|b| &mut b.endpoint),
             Work::Dhcp => self.dhcp.as_mut(),
-        }
+        };
+        (endpoint, &mut self.timers)
     }
 
     /// Has an endpoint looked at soon.
@@ -277,12 +284,8 @@ impl State {
     }
 
     fn pop_timer(&mut self, work: Work) {
-        let endpoint = match work {
-            Work::Tcp(id) => self.connections.get_mut(id).map(|c| &mut c.endpoint),
-            Work::Udp(id) => self.bound.get_mut(id).map(|b| &mut b.endpoint),
-            Work::Dhcp => self.dhcp.as_mut(),
-        };
-        self.timers.pop(endpoint);
+        let (endpoint, timers) = self.timed(work);
+        timers.pop(endpoint);
     }
 
     /// Sends what an endpoint has to send, and sets its timer.
