@@ -63,7 +63,7 @@ fn text(page: &mut String) -> Result<()> {
         r##"<main id="text">
 <h1>Contracts</h1>
 <p class="lead">What a provider of a device promises, and what an application may rely on: method by method, in the words of the interfaces’ own documentation.</p>
-<p>Each sentence here is checked for every provider on every platform by a suite of <code>mirage_conformance</code>, which a provider of your own can run too: see <a href="providers.html#conformance">Writing a provider</a>. A number behind a sentence says <a href="#untested">why no test can check it</a>.</p>
+<p>Each sentence here is checked by a suite of <code>mirage_conformance</code>, for every provider on every platform, wherever the platform lets it be seen: a cut of the power only in the simulated world. A provider of your own can run it too: see <a href="providers.html#conformance">Writing a provider</a>. A number behind a sentence says <a href="#untested">why no test can check it</a>.</p>
 <p>Two rules hold everywhere. A unikernel is one thread: handles and futures never move to another. A method that waits lets every other task run; one that returns at once never does.</p>
 "##,
     );

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long something is given that must not happen.
 pub(crate) const MOMENT: Duration = Duration::from_millis(20);
 /// What a call may take that returns at once, on a machine that has other things to do.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// A waker of its own: remembers that it was used, and passes that on.
 pub(crate) struct Flag {
