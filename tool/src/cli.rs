@@ -216,10 +216,26 @@ pub struct Replay {
 pub struct Debug {
     /// Wait for a debugger before the unikernel begins: at a free port of 127.0.0.1, or here
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1)]
-    pub gdb: Option<Option<SocketAddr>>,
+    pub gdb: Option<Option<Place>>,
     /// Leave a core for a debugger in a file when the unikernel breaks
     #[arg(long, value_name = "FILE")]
     pub dump: Option<PathBuf>,
+}
+
+/// Where a debugger is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(pub SocketAddr);
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| {
+            format!(
+                "`{text}` is not of the form ADDRESS:PORT; an application stands before a bare --gdb"
+            )
+        })
+    }
 }
 
 /// `mirage describe`.
@@ -333,6 +349,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn an_application_behind_a_bare_gdb_is_told_where_to_stand() {
+        use clap::Parser as _;
+        let parse = |words: &[&str]| Cli::try_parse_from(words).map(drop);
+        assert!(parse(&["mirage", "run", "site", "--gdb"]).is_ok());
+        assert!(parse(&["mirage", "run", "--gdb", "[::1]:7000", "site"]).is_ok());
+        let error = parse(&["mirage", "run", "--gdb", "site"]).unwrap_err();
+        assert!(error.to_string().contains("before a bare --gdb"), "{error}");
     }
 
     #[test]

@@ -312,6 +312,17 @@ mod tests {
     }
 
     #[test]
+    fn frames_are_written_down_only_where_there_are_some() {
+        let check = |devices: &[(&str, Attached)]| {
+            let devices: Vec<_> = devices.iter().map(|(n, k)| (n.to_string(), *k)).collect();
+            check_capture("app", &devices).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[DISK, NET]), Ok(()));
+        let error = check(&[DISK]).unwrap_err();
+        assert_eq!(error, "--pcap: app has no network device");
+    }
+
+    #[test]
     fn every_device_must_be_given_and_none_more() {
         let error = |devices: &[_], taps: &[_], publish: &[_], blocks: &[_]| {
             connect(devices, taps, publish, blocks).unwrap_err()

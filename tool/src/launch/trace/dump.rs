@@ -278,7 +278,8 @@ fn copy(
     while at < mapping.range.end {
         let len = (mapping.range.end - at).min(CHUNK * PAGE);
         let chunk = &mut buffer[..len as usize];
-        if mapping.is_file() || present.any(at, len) {
+        // What has a name has content before it is touched: files, the kernel's own code.
+        if !mapping.name.is_empty() || present.any(at, len) {
             let read = memory.read(at, chunk);
             chunk[read..].fill(0);
             for page in chunk.chunks(PAGE as usize) {

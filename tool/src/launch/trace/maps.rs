@@ -20,9 +20,9 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// It shows a file.
+    /// It shows a file that can be opened by its name.
     pub fn is_file(&self) -> bool {
-        self.name.starts_with('/')
+        self.name.starts_with('/') && !self.name.ends_with(" (deleted)")
     }
 }
 
@@ -59,10 +59,12 @@ mod tests {
 00102000-0010a000 r-xp 00002000 fe:00 1234                       /a folder/hello
 7ffc0000-7ffd0000 rw-p 00000000 00:00 0                          [stack]
 100000000000-100002000000 rw-p 00000000 00:00 0 
+200000000000-200000001000 rw-s 00000000 00:01 7                          /memfd:tape (deleted)
 nonsense
 ";
         let found = parse(table);
-        assert_eq!(found.len(), 3);
+        assert_eq!(found.len(), 4);
+        assert!(!found[3].is_file());
         assert_eq!(found[0].range, 0x10_2000..0x10_a000);
         assert!(found[0].readable && !found[0].writable && found[0].executable);
         assert_eq!(

@@ -51,7 +51,7 @@ impl Debug {
         let watch = Watch {
             twin: product.with_added_extension("debug"),
             dump: self.dump.as_deref().map(Destination::new).transpose()?,
-            debugger: self.gdb.map(gdb::listen).transpose()?,
+            debugger: (self.gdb.map(|place| gdb::listen(place.map(|p| p.0)))).transpose()?,
         };
         if let Some(listener) = &watch.debugger {
             let address = listener.local_addr().into_diagnostic()?.to_string();

@@ -109,6 +109,22 @@ impl Frame {
     }
 }
 
+#[cfg(test)]
+impl<'a> Symbols<'a> {
+    /// No names: how to unwind alone, at address 0, and where the code is.
+    pub fn of_frames(frames: &'a [u8], code: Range<u64>) -> Self {
+        let nothing = |_| Ok(EndianSlice::new(&[], LittleEndian));
+        let dwarf = Dwarf::load::<_, gimli::Error>(nothing).unwrap();
+        Self {
+            lines: Context::from_dwarf(dwarf).unwrap(),
+            functions: SymbolMap::new(Vec::new()),
+            frames: EhFrame::new(frames, LittleEndian),
+            bases: BaseAddresses::default().set_eh_frame(0),
+            code,
+        }
+    }
+}
+
 impl Symbols<'_> {
     /// Whether an address lies in the code.
     pub fn is_code(&self, address: u64) -> bool {

@@ -118,3 +118,89 @@ fn leaf(state: &State, memory: impl Fn(u64) -> Option<u64>) -> Option<State> {
     caller.set(X86_64::RSP, Some(stack.wrapping_add(8)));
     Some(caller)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// As a linker leaves it at address 0: functions at 0x1000, which pushes rbx, and at 0x2000,
+    /// which leaves the stack alone.
+    #[rustfmt::skip]
+    const EH_FRAME: [u8; 80] = [
+        // CIE: version 1, "zR", code and data alignment 1 and -8, return address in 16, addresses
+        // relative to themselves; the frame is at rsp + 8, the return address 8 below it.
+        0x14, 0, 0, 0, 0, 0, 0, 0, 1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0, 0,
+        // FDE at 0x18: 0x1000 - 0x20, 0x100 bytes; after one byte the frame is at rsp + 16, and rbx
+        // 16 below it.
+        0x18, 0, 0, 0, 0x1c, 0, 0, 0, 0xe0, 0x0f, 0, 0, 0, 1, 0, 0, 0, 0x41, 0x0e, 16, 0x83, 2,
+        0, 0, 0, 0, 0, 0,
+        // FDE at 0x34: 0x2000 - 0x3c, 0x10 bytes.
+        0x14, 0, 0, 0, 0x38, 0, 0, 0, 0xc4, 0x1f, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        // The end.
+        0, 0, 0, 0,
+    ];
+
+    const CODE: std::ops::Range<u64> = 0x1000..0x3000;
+
+    fn state(address: u64, stack: u64) -> State {
+        let mut state = State([Some(0); 17]);
+        state.set(X86_64::RA, Some(address));
+        state.set(X86_64::RSP, Some(stack));
+        state
+    }
+
+    fn calls(state: State, stack: &[(u64, u64)], most: usize) -> Vec<u64> {
+        let symbols = Symbols::of_frames(&EH_FRAME, CODE);
+        let stack: BTreeMap<u64, u64> = stack.iter().copied().collect();
+        unwind(&symbols, state, |at| stack.get(&at).copied(), most)
+    }
+
+    /// A leaf called by a function, which was called by itself from its first and last byte.
+    const STACK: [(u64, u64); 6] = [
+        (0x7000, 0x1050),
+        (0x7008, 0xb),
+        (0x7010, 0x1100),
+        (0x7018, 0xb),
+        (0x7020, 0x2008),
+        (0x7028, 0),
+    ];
+
+    #[test]
+    fn each_function_is_found_by_its_return_address() {
+        let found = calls(state(0x2004, 0x7000), &STACK, 64);
+        assert_eq!(found, [0x2004, 0x1050, 0x1100, 0x2008]);
+        assert_eq!(calls(state(0x2004, 0x7000), &STACK, 2), [0x2004, 0x1050]);
+        // Before the push the frame is one word smaller.
+        let found = calls(state(0x1000, 0x7010), &STACK, 64);
+        assert_eq!(found, [0x1000, 0x1100, 0x2008]);
+    }
+
+    #[test]
+    fn a_jump_to_nowhere_leads_to_whoever_jumped() {
+        let found = calls(state(0x8, 0x7000), &STACK, 64);
+        assert_eq!(found, [0x8, 0x1050, 0x1100, 0x2008]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_is_no_code_ends_it() {
+        assert_eq!(calls(state(0x2004, 0x9000), &STACK, 64), [0x2004]);
+        assert_eq!(calls(state(0x2004, 0x7008), &STACK, 64), [0x2004]);
+        assert_eq!(calls(state(0x2004, u64::MAX - 3), &STACK, 64), [0x2004]);
+        let mut lost = state(0x2004, 0x7000);
+        lost.set(X86_64::RSP, None);
+        assert_eq!(calls(lost, &STACK, 64), [0x2004]);
+    }
+
+    #[test]
+    fn a_saved_register_is_restored() {
+        let symbols = Symbols::of_frames(&EH_FRAME, CODE);
+        let rules = Rules::of(&symbols, &mut UnwindContext::new(), 0x1050).unwrap();
+        let caller = rules
+            .apply(&state(0x1050, 0x7008), |at| Some(at * 2))
+            .unwrap();
+        assert_eq!(caller.get(X86_64::RBX), Some(0x7008 * 2));
+        assert_eq!(caller.get(X86_64::RA), Some(0x7010 * 2));
+        assert_eq!(caller.get(X86_64::RSP), Some(0x7018));
+    }
+}
