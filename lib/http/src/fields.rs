@@ -140,6 +140,7 @@ pub(crate) fn is_framing(name: &str) -> bool {
 }
 
 /// A decimal number of ASCII digits only, no sign and no space.
+#[inline(never)]
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;

@@ -211,7 +211,7 @@ impl Output {
 /// What sending needs of a port.
 struct Half<'a, N> {
     net: &'a N,
-    info: NetInfo,
+    info: &'a NetInfo,
     tally: &'a Tally,
     out: &'a mut Output,
 }
@@ -220,7 +220,7 @@ impl<'a, N> Half<'a, N> {
     fn of(port: &'a mut Port<N>) -> Self {
         Half {
             net: &port.net,
-            info: port.info,
+            info: &port.info,
             tally: &port.tally,
             out: &mut port.out,
         }
@@ -238,7 +238,7 @@ impl<N: Net> phy::Device for Port<N> {
         let frame = self.received.get(..self.received_len).unwrap_or_default();
         let port = Half {
             net: &self.net,
-            info: self.info,
+            info: &self.info,
             tally: &self.tally,
             out: &mut self.out,
         };
@@ -252,6 +252,7 @@ impl<N: Net> phy::Device for Port<N> {
         ))
     }
 
+    #[inline(never)]
     fn transmit(&mut self, _: Instant) -> Option<Self::TxToken<'_>> {
         if self.blocked() || self.out.gone {
             return None;
@@ -368,7 +369,7 @@ impl<N: Net> phy::TxToken for TxToken<'_, N> {
 fn finish(
     frame: &mut [u8],
     transport: Transport,
-    info: NetInfo,
+    info: &NetInfo,
     segment_size: Option<NonZeroU16>,
 ) -> Transmit {
     let offset = if transport.protocol == TCP { 16 } else { 6 };
