@@ -12,8 +12,8 @@ use mirage_fuzz_bodies::{BODIES, Body};
 /// The variable that repeats a run.
 const SEED: &str = "MIRAGE_FUZZ_SEED";
 /// Changed inputs for each body. `gateway` starts a thread and opens sockets for each.
-const CASES: usize = 4000;
-const CASES_OF_GATEWAY: usize = 150;
+const CASES: usize = 2000;
+const CASES_OF_GATEWAY: usize = 100;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus")

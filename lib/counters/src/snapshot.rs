@@ -28,8 +28,8 @@ impl Snapshot {
         };
         let word = |place| word(place).ok_or(TableError::Short(bytes.len()));
         let text = |place: usize, len: usize, most: usize| {
-            let bytes = bytes.get(place * 8..place * 8 + len.min(most))?;
-            core::str::from_utf8(bytes).ok()
+            let bytes = bytes.get(place * 8..)?.get(..len)?;
+            core::str::from_utf8(bytes).ok().filter(|_| len <= most)
         };
         if word(0)? != MAGIC {
             return Err(TableError::NoTable);
@@ -46,7 +46,7 @@ impl Snapshot {
         for slot in 0..count as usize {
             let both = word(lengths(slot))? as usize;
             let device = text(lengths(slot) + 1, both & 255, MAX_DEVICE);
-            let name = text(name(slot), both >> 8 & 255, MAX_NAME);
+            let name = text(name(slot), both >> 8, MAX_NAME);
             match (device, name) {
                 (Some(device), Some(name)) if fits(device, name) => {
                     if samples.iter().any(|(d, n, _)| d == device && n == name) {
@@ -185,6 +185,9 @@ mod tests {
         again[name(1) * 8] = b'a';
         assert_eq!(Snapshot::read(&again), Err(TableError::Twice(1)));
         assert_eq!(changed(lengths(1), u64::MAX), Err(TableError::Name(1)));
+        // Longer than there is room, though what has room is well-formed.
+        assert_eq!(changed(lengths(1), 1 | 57 << 8), Err(TableError::Name(1)));
+        assert_eq!(changed(lengths(1), 1 | 257 << 8), Err(TableError::Name(1)));
     }
 
     proptest! {

@@ -6,12 +6,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::layout::{
     COUNT, LEN, MAGIC, MAX_DEVICE, NAMES_LEN, REFUSED, SLOTS, Sample, VALUES, VERSION, fits,
     lengths,
 };
+
+#[cfg(not(all(loom, test)))]
+use core::sync::atomic::AtomicU64;
+#[cfg(all(loom, test))]
+use loom::sync::atomic::AtomicU64;
 
 /// A table of counters. A clone is another handle on the same.
 ///
@@ -46,20 +51,21 @@ impl Shared {
         self.values.get(usize::from(slot)).map_or(0, Cell::get)
     }
 
+    /// Whoever sees this sees what was shown before: a slot that is counted is whole, and so is
+    /// the head of a table that begins like one.
     fn show(&self, word: usize, value: u64) {
         if let Some(word) = self.memory.and_then(|memory| memory.get(word)) {
-            word.store(value, Ordering::Relaxed);
+            word.store(value, Ordering::Release);
         }
     }
 
     /// Shows a slot's names, and then that it is in use.
     fn show_slot(&self, slot: usize, names: (&str, &str)) {
-        if let Some(count) = self.memory.and_then(|memory| memory.get(COUNT)) {
+        if self.memory.is_some() {
             for (word, value) in (lengths(slot)..).zip(words_of(names)) {
                 self.show(word, value);
             }
-            // Whoever sees the slot counted sees it whole.
-            count.store(slot as u64 + 1, Ordering::Release);
+            self.show(COUNT, slot as u64 + 1);
         }
     }
 
@@ -356,5 +362,36 @@ mod tests {
         table.counter(device, name).add(1);
         table.counter(device, name).add(1);
         assert_eq!(shown(&table), [(format!("{device} {name}"), 2)]);
+    }
+}
+
+/// The table's memory is read by another process while it is written.
+#[cfg(all(loom, test))]
+mod model {
+    use loom::thread;
+
+    use super::*;
+
+    fn memory() -> &'static [AtomicU64] {
+        Box::leak((0..LEN).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    #[test]
+    fn a_table_that_begins_like_one_is_whole_and_so_is_a_slot_that_is_counted() {
+        loom::model(|| {
+            let memory = memory();
+            let reader = thread::spawn(|| {
+                let word = |place: usize| memory[place].load(Ordering::Acquire);
+                if word(0) == MAGIC {
+                    assert_eq!(word(1), VERSION);
+                    if word(COUNT) == 1 {
+                        let [both, name, ..] = words_of(("d", "c"));
+                        assert_eq!((word(lengths(0)), word(lengths(0) + 1)), (both, name));
+                    }
+                }
+            });
+            Table::new(Some(memory)).counter("d", "c");
+            reader.join().unwrap();
+        });
     }
 }

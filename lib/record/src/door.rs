@@ -242,7 +242,7 @@ impl<P: Platform, T: Tape> Door<P, T> {
         self.enter(begins);
         let event = self.answer(&Event::new(Kind::Begin));
         let begin = self.tape.as_ref().and_then(|tape| {
-            let end = event.payload + event.len as usize;
+            let end = event.payload.saturating_add(event.len as usize);
             Begin::read(&mut Reader::new(tape, event.payload, end))
         });
         if begin.is_none() {

@@ -106,7 +106,8 @@ impl<'a> Recording<'a> {
             let Some(Ok((0, begin))) = begin.filter(is_begin) else {
                 return Err(RecordingError::Event(0));
             };
-            let end = begin.payload + begin.len as usize;
+            // No further than the file, where one without a payload says that it has some.
+            let end = begin.payload.saturating_add(begin.len as usize);
             Begin::read(&mut Reader::new(file, begin.payload, end))
                 .ok_or(RecordingError::Event(0))?;
         }
