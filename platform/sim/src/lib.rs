@@ -58,7 +58,7 @@ pub use failure::{Cause, Failure};
 pub use faults::Faults;
 pub use machine::{Builder, Machine};
 pub use network::{Network, Weather};
-pub use platform::Sim;
+pub use platform::{Hardware, Sim};
 pub use search::{Found, Run, explore, repeat, search};
 pub use unikernel::Unikernel;
 pub use world::World;

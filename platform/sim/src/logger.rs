@@ -9,6 +9,7 @@ use mirage_device::{Instant, Platform};
 use mirage_runtime::Runtime;
 
 use crate::machine::State;
+use crate::platform::Sim;
 
 thread_local! {
     static RUNNING: RefCell<Option<Rc<State>>> = const { RefCell::new(None) };
@@ -22,15 +23,15 @@ pub(crate) fn enter(machine: Option<Rc<State>>) -> Option<Rc<State>> {
 type Write = Box<dyn Fn(&[u8])>;
 
 /// What a machine's records go through.
-pub(crate) struct Door {
+pub(crate) struct Log {
     now: Box<dyn Fn() -> Instant>,
     write: Write,
     start: Instant,
 }
 
-impl Door {
+impl Log {
     /// The platform of this runtime, whose clock is looked at now.
-    pub fn new<P: Platform>(runtime: &Runtime<P>) -> Self {
+    pub fn new(runtime: &Runtime<Sim>) -> Self {
         let (clock, console) = (runtime.clone(), runtime.clone());
         Self {
             start: runtime.platform().now(),
@@ -70,7 +71,7 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-fn door() -> Option<Rc<Door>> {
+fn door() -> Option<Rc<Log>> {
     RUNNING.with_borrow(|running| running.as_ref()?.log.borrow().clone())
 }
 

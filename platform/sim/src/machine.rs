@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,16 +10,23 @@ use std::time::Duration;
 use log::LevelFilter;
 use mirage_device::platform::{DeviceKind, Ready};
 use mirage_device::{Instant, Platform};
+use mirage_record::{Description, Memory};
 use mirage_runtime::{Failure, Main, Runtime, Turn};
 
 use crate::disk::{Disk, DiskState};
-use crate::logger::Door;
+use crate::logger::Log;
 use crate::network::{Network, Port, Weather, nanos};
-use crate::platform::Sim;
+use crate::platform::{Hardware, Sim};
 use crate::unikernel::{Ended, Unikernel};
 use crate::world::Inner;
 #[cfg(doc)]
 use crate::world::World;
+
+/// What `mirage run` gives an image by itself: where a recording is replayed, it has as much.
+const MEMORY: u64 = 32 << 20;
+
+/// The longest recording in bytes.
+const LONGEST: usize = 1 << 30;
 
 /// A machine of a world. A clone is another handle.
 ///
@@ -39,7 +46,7 @@ pub(crate) trait Driver {
     fn is_ready(&self) -> bool;
 }
 
-type Start = Rc<dyn Fn(Sim) -> Result<Box<dyn Driver>, Refused>>;
+type Start = Rc<dyn Fn(&State, Sim) -> Result<Box<dyn Driver>, Refused>>;
 
 /// Why a unikernel does not even start: its status, and what it says.
 pub(crate) struct Refused(pub u8, pub String);
@@ -83,7 +90,10 @@ pub(crate) struct State {
     pub console: RefCell<Vec<u8>>,
     pub level: Cell<LevelFilter>,
     /// What its log goes through while it runs.
-    pub log: RefCell<Option<Rc<Door>>>,
+    pub log: RefCell<Option<Rc<Log>>>,
+    /// Where the recording of its present life goes.
+    record: Option<PathBuf>,
+    pub tape: RefCell<Option<Rc<Memory>>>,
 }
 
 /// When a machine has random bytes.
@@ -104,6 +114,7 @@ pub struct Builder {
     words: Vec<String>,
     entropy: Entropy,
     may_panic: bool,
+    record: Option<PathBuf>,
 }
 
 impl Builder {
@@ -115,6 +126,7 @@ impl Builder {
             words: Vec::new(),
             entropy: Entropy::After(Duration::ZERO),
             may_panic: false,
+            record: None,
         }
     }
 
@@ -158,34 +170,24 @@ impl Builder {
         self
     }
 
+    /// Records what comes through the platform's boundary, for `mirage replay FILE --image` with
+    /// the unikernel's own image. The file is written when the machine ends, for its last life.
+    ///
+    /// # Panics
+    ///
+    /// Then, when the file cannot be written.
+    pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
+        self.record = Some(file.into());
+        self
+    }
+
     /// Starts the machine. It runs when the scenario next waits.
     ///
     /// # Panics
     ///
     /// When a device that the unikernel declares is not attached, or one is attached that it does
     /// not declare; when there is a machine of that name.
-    pub fn boot(self, unikernel: &Unikernel) -> Machine {
-        self.boot_with(|sim| sim, unikernel, false)
-    }
-
-    /// As [`Builder::boot`] on a platform that wraps the simulated one, such as a recorder.
-    /// `wrap` is called at each start. All calls that an image makes to its platform, the machine
-    /// makes too, in the same order: the recording of a simulated machine can be replayed by the
-    /// image.
-    pub fn boot_on<P: Platform>(
-        self,
-        wrap: impl Fn(Sim) -> P + 'static,
-        unikernel: &Unikernel<P>,
-    ) -> Machine {
-        self.boot_with(wrap, unikernel, true)
-    }
-
-    fn boot_with<P: Platform>(
-        mut self,
-        wrap: impl Fn(Sim) -> P + 'static,
-        unikernel: &Unikernel<P>,
-        exits: bool,
-    ) -> Machine {
+    pub fn boot(mut self, unikernel: &Unikernel) -> Machine {
         // Their numbers are those of an image: the order of the declaration.
         let order = |name: &str| unikernel.devices.iter().position(|d| d.name == name);
         let mut number = 0;
@@ -214,7 +216,9 @@ impl Builder {
         );
         self.devices.sort_by_key(|(name, _)| order(name));
         let unikernel = unikernel.clone();
-        self.make(Some(Rc::new(move |sim| unikernel.start(&wrap, sim, exits))))
+        self.make(Some(Rc::new(move |machine, sim| {
+            unikernel.start(machine, sim)
+        })))
     }
 
     /// Starts a machine that runs `main`, once more at each restart. Keys of a command line are
@@ -223,30 +227,23 @@ impl Builder {
     where
         F: Future<Output = ()> + 'static,
     {
-        self.make(Some(Rc::new(move |sim| {
-            let machine = sim.machine.clone();
+        self.make(Some(Rc::new(move |machine, sim| {
             let runtime = Runtime::new(sim);
-            *machine.log.borrow_mut() = Some(Rc::new(Door::new(&runtime)));
+            machine.log.replace(Some(Rc::new(Log::new(&runtime))));
             let main = main(runtime.clone());
             let ended = async move {
                 main.await;
                 Ok(())
             };
-            Ok(drive(runtime, Box::pin(ended), false))
+            Ok(drive(runtime, Box::pin(ended)))
         })))
     }
 
     /// A machine that the scenario itself runs: `block_on` of this runtime lets the whole world
     /// go on until its future is done.
     pub fn runtime(self) -> (Machine, Runtime<Sim>) {
-        self.runtime_on(|sim| sim)
-    }
-
-    /// As [`Builder::runtime`] on a platform that wraps the simulated one.
-    pub fn runtime_on<P: Platform>(self, wrap: impl FnOnce(Sim) -> P) -> (Machine, Runtime<P>) {
-        let world = self.world.clone();
         let machine = self.make(None);
-        let runtime = Runtime::new(wrap(Sim::new(world, machine.state.clone())));
+        let runtime = Runtime::new(Hardware::of(&machine.world, &machine.state));
         *machine.state.driver.borrow_mut() = Some(Box::new(Outside(runtime.clone())));
         (machine, runtime)
     }
@@ -284,6 +281,8 @@ impl Builder {
             console: RefCell::default(),
             level: Cell::new(LevelFilter::Info),
             log: RefCell::default(),
+            record: self.record,
+            tape: RefCell::default(),
         });
         world.add(&state);
         let machine = Machine { world, state };
@@ -455,10 +454,14 @@ impl Machine {
                 Attached::Disk(disk) => disk.attach(state, number as u8),
             }
         }
+        state.tape.replace(state.record.is_some().then(|| {
+            let memory = Memory::recording(&state.description(), LONGEST);
+            Rc::new(memory)
+        }));
         let start = state.start.borrow().clone();
         let Some(start) = start else { return };
-        let sim = Sim::new(self.world.clone(), state.clone());
-        match start(sim) {
+        let sim = Hardware::of(&self.world, state);
+        match start(state, sim) {
             Ok(driver) => {
                 *state.driver.borrow_mut() = Some(driver);
                 self.world.enqueue(state);
@@ -472,6 +475,27 @@ impl Machine {
 }
 
 impl State {
+    /// What a recording is of.
+    fn description(&self) -> Description {
+        Description {
+            name: self.name.clone(),
+            platform: "a simulated machine".into(),
+            arguments: self.words.iter().map(|word| (*word).to_owned()).collect(),
+            memory: MEMORY,
+            ..Description::default()
+        }
+    }
+
+    /// Writes the recording of this life.
+    fn save(&self) {
+        if let (Some(file), Some(tape)) = (&self.record, self.tape.take())
+            && let Err(error) = std::fs::write(file, tape.to_bytes())
+        {
+            let file = file.display();
+            panic!("the recording {file} cannot be written: {error}");
+        }
+    }
+
     pub fn say(&self, text: &str) {
         self.console.borrow_mut().extend_from_slice(text.as_bytes());
     }
@@ -497,6 +521,7 @@ impl State {
         // Its tasks are dropped while nothing of the machine is borrowed.
         let (driver, log) = (self.driver.take(), self.log.take());
         drop((driver, log));
+        self.save();
         for (_, device) in &self.devices {
             match device {
                 Attached::Net(port) => port.reset(world),
@@ -508,26 +533,23 @@ impl State {
 }
 
 /// A unikernel in its machine.
-struct Inside<P: Platform> {
-    runtime: Runtime<P>,
-    main: Main<P>,
+struct Inside {
+    runtime: Runtime<Sim>,
+    main: Main<Sim>,
     future: Option<Ended>,
     waits: Option<Option<Instant>>,
-    /// Its end goes through the platform's `exit`.
-    exits: bool,
 }
 
-pub(crate) fn drive<P: Platform>(runtime: Runtime<P>, main: Ended, exits: bool) -> Box<dyn Driver> {
+pub(crate) fn drive(runtime: Runtime<Sim>, main: Ended) -> Box<dyn Driver> {
     Box::new(Inside {
         main: runtime.enter(),
         runtime,
         future: Some(main),
         waits: None,
-        exits,
     })
 }
 
-impl<P: Platform> Driver for Inside<P> {
+impl Driver for Inside {
     fn turn(&mut self) -> Turn<Result<(), Failure>> {
         if let Some(deadline) = self.waits.take() {
             self.runtime.resume(deadline);
@@ -538,7 +560,8 @@ impl<P: Platform> Driver for Inside<P> {
         let turn = self.runtime.turn(&self.main, future.as_mut());
         match &turn {
             Turn::Wait(deadline) => self.waits = Some(*deadline),
-            Turn::Done(result) if self.exits => {
+            // An image's end comes through the platform, and is in its recording.
+            Turn::Done(result) if self.runtime.platform().tape().is_some() => {
                 let platform = self.runtime.platform();
                 if let Err(failure) = result {
                     platform.console(format!("error: {failure}\n").as_bytes());
@@ -555,7 +578,7 @@ impl<P: Platform> Driver for Inside<P> {
     }
 }
 
-impl<P: Platform> Drop for Inside<P> {
+impl Drop for Inside {
     fn drop(&mut self) {
         self.future = None;
         self.runtime.clear();
@@ -563,9 +586,9 @@ impl<P: Platform> Drop for Inside<P> {
 }
 
 /// The tasks of a runtime that the scenario drives, while it waits for another one.
-struct Outside<P: Platform>(Runtime<P>);
+struct Outside(Runtime<Sim>);
 
-impl<P: Platform> Driver for Outside<P> {
+impl Driver for Outside {
     fn turn(&mut self) -> Turn<Result<(), Failure>> {
         let main = self.0.enter();
         self.0.resume(Some(Instant::ZERO));
@@ -577,7 +600,7 @@ impl<P: Platform> Driver for Outside<P> {
     }
 }
 
-impl<P: Platform> Drop for Outside<P> {
+impl Drop for Outside {
     fn drop(&mut self) {
         self.0.clear();
     }

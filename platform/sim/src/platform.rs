@@ -9,6 +9,8 @@ use mirage_device::{
     BlockError, BlockInfo, EntropyError, Instant, NetError, NetInfo, Platform, Received, Transmit,
 };
 
+use mirage_record::{Door, Memory};
+
 use crate::dice::Purpose;
 use crate::disk::DiskState;
 use crate::failure::{Cause, Exit};
@@ -20,22 +22,28 @@ use crate::world::Inner;
 /// that cannot come.
 const LOOKS: u64 = 10_000_000;
 
-/// A simulated machine as its unikernel sees it.
-pub struct Sim {
+/// A simulated machine as its unikernel sees it: a recorder, off unless
+/// [`Builder::record`](crate::Builder::record) turns it on, and what is simulated behind it.
+pub type Sim = Door<Hardware, Rc<Memory>>;
+
+/// What is simulated of a machine.
+pub struct Hardware {
     world: Rc<Inner>,
-    pub(crate) machine: Rc<State>,
+    machine: Rc<State>,
     /// Which start of the machine this is.
     life: u64,
 }
 
-impl Sim {
-    pub(crate) fn new(world: Rc<Inner>, machine: Rc<State>) -> Self {
-        let life = machine.boots.get();
-        Self {
-            world,
-            machine,
-            life,
-        }
+impl Hardware {
+    /// The platform of a machine's present life, recorded on a tape if there is one.
+    pub(crate) fn of(world: &Rc<Inner>, machine: &Rc<State>) -> Sim {
+        let hardware = Self {
+            world: world.clone(),
+            machine: machine.clone(),
+            life: machine.boots.get(),
+        };
+        let tape = machine.tape.borrow().clone();
+        Door::new(hardware, tape)
     }
 
     /// Whether the machine is on, and is not in a later life: what is dropped with it can do
@@ -66,7 +74,7 @@ impl Sim {
     }
 }
 
-impl Platform for Sim {
+impl Platform for Hardware {
     fn now(&self) -> Instant {
         let looks = self.machine.looks.get() + 1;
         self.machine.looks.set(looks);

@@ -4,13 +4,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use log::LevelFilter;
-use mirage_device::Platform;
 use mirage_keys::{KeySpec, Keys};
 use mirage_manifest::Device;
 use mirage_runtime::{Failure, Runtime};
 
-use crate::logger::Door;
-use crate::machine::{Driver, Refused, drive};
+use crate::logger::Log;
+use crate::machine::{Driver, Refused, State, drive};
 use crate::platform::Sim;
 
 /// The command line is wrong.
@@ -18,27 +17,19 @@ const USAGE: u8 = 2;
 
 /// A main function that runs.
 pub(crate) type Ended = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
-type MainFunction<P> = dyn Fn(Runtime<P>, Keys<'static>) -> Ended;
+type MainFunction = dyn Fn(Runtime<Sim>, Keys<'static>) -> Ended;
 
 /// A unikernel that [`unikernel!`](crate::unikernel!) describes, for [`Builder::boot`].
 ///
 /// [`Builder::boot`]: crate::Builder::boot
-pub struct Unikernel<P = Sim> {
+#[derive(Clone)]
+pub struct Unikernel {
     pub(crate) devices: &'static [Device<'static>],
     keys: &'static [KeySpec<'static>],
-    main: Rc<MainFunction<P>>,
+    main: Rc<MainFunction>,
 }
 
-impl<P> Clone for Unikernel<P> {
-    fn clone(&self) -> Self {
-        Self {
-            main: self.main.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<P: Platform> Unikernel<P> {
+impl Unikernel {
     /// Describes a unikernel; `main` is called at each start.
     pub fn new<M, F>(
         devices: &'static [Device<'static>],
@@ -46,7 +37,7 @@ impl<P: Platform> Unikernel<P> {
         main: M,
     ) -> Self
     where
-        M: Fn(Runtime<P>, Keys<'static>) -> F + 'static,
+        M: Fn(Runtime<Sim>, Keys<'static>) -> F + 'static,
         F: Future<Output = Result<(), Failure>> + 'static,
     {
         Self {
@@ -57,21 +48,15 @@ impl<P: Platform> Unikernel<P> {
     }
 
     /// Starts it as an image starts itself.
-    pub(crate) fn start(
-        &self,
-        wrap: impl Fn(Sim) -> P,
-        sim: Sim,
-        exits: bool,
-    ) -> Result<Box<dyn Driver>, Refused> {
-        let machine = sim.machine.clone();
-        let runtime = Runtime::new(wrap(sim));
+    pub(crate) fn start(&self, machine: &State, sim: Sim) -> Result<Box<dyn Driver>, Refused> {
+        let runtime = Runtime::new(sim);
         let keys = Keys::parse(self.keys, machine.words.iter().copied())
             .map_err(|error| Refused(USAGE, error.to_string()))?;
         let level = keys.log().parse().unwrap_or(LevelFilter::Info);
         machine.level.set(level);
-        *machine.log.borrow_mut() = Some(Rc::new(Door::new(&runtime)));
+        machine.log.replace(Some(Rc::new(Log::new(&runtime))));
         let main = (self.main)(runtime.clone(), keys);
-        Ok(drive(runtime, main, exits))
+        Ok(drive(runtime, main))
     }
 }
 
@@ -80,7 +65,7 @@ impl<P: Platform> Unikernel<P> {
 /// - `devices`: name and [`Kind`](mirage_manifest::Kind) of each, in the order of their numbers.
 /// - `keys`: name, [`KeyType`](mirage_keys::KeyType), default, whether it is required,
 ///   and what it is for.
-/// - `main`: `Fn(Runtime<P>, Keys<'static>) -> impl Future<Output = Result<(), Failure>>`.
+/// - `main`: `Fn(Runtime<Sim>, Keys<'static>) -> impl Future<Output = Result<(), Failure>>`.
 ///
 /// ```
 /// use mirage_device::Console as _;

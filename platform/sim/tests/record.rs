@@ -1,30 +1,32 @@
 //! The recording of a simulated machine, repeated without its world.
 
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+use mirage_device::platform::{BlockOperation, DeviceEntry, DeviceId, Ready, Ticket};
 use mirage_device::{
-    Block as _, Console as _, Net as _, Platform as _, Sleep as _, Transmit, Wall as _,
+    Block as _, BlockError, BlockInfo, Console as _, EntropyError, Instant, Net as _, NetError,
+    NetInfo, Platform, Received, Sleep as _, Transmit, Wall as _,
 };
-use mirage_record::{Description, Door, Memory};
+use mirage_record::{Door, Memory, Outcome};
 use mirage_runtime::{Block, Console, Net, Runtime, Timer, Wall};
-use mirage_sim::{Sim, Unikernel, Weather, World, unikernel};
-
-type Taped = Door<Sim, Rc<Memory>>;
+use mirage_sim::{Unikernel, Weather, World, unikernel};
 
 /// It uses everything that there is, and ends.
-fn unikernel() -> Unikernel<Taped> {
+fn unikernel() -> Unikernel {
     unikernel! {
         devices: [("disk", Block), ("net", Net)],
         keys: [("turns", U32, Some("50"), false, "How many frames to send")],
-        main: |runtime: Runtime<Taped>, keys| async move {
+        main: |runtime, keys| async move {
             let turns = runtime.check("turns", keys.get("turns"))?;
             runtime.finish(run(&runtime, turns).await)
         },
     }
 }
 
-async fn run(runtime: &Runtime<Taped>, turns: u32) -> Result<(), &'static str> {
+async fn run<P: Platform>(runtime: &Runtime<P>, turns: u32) -> Result<(), &'static str> {
     let net = Net::new(runtime.clone(), "net").unwrap();
     let disk = Block::new(runtime.clone(), "disk").unwrap();
     let (console, timer) = (Console::new(runtime.clone()), Timer::new(runtime.clone()));
@@ -64,39 +66,94 @@ fn a_simulated_machine_makes_the_calls_that_it_makes_under_block_on() {
                 timer.sleep(Duration::from_millis(2)).await;
             }
         });
-    let tape = Rc::new(Memory::recording(&Description::default(), 1 << 20));
-    let recording = tape.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording");
     let machine = world
         .machine("recorded")
         .net("net", &lan)
         .disk("disk", &disk);
-    let machine = machine.argument("turns=40").boot_on(
-        move |sim| Door::new(sim, Some(recording.clone())),
-        &unikernel(),
-    );
+    let machine = machine
+        .argument("turns=40")
+        .record(&file)
+        .boot(&unikernel());
     world.run_for(Duration::from_secs(10));
     assert_eq!(machine.status(), Some(1));
     let said = machine.console();
     assert!(said.lines().count() > 20, "{said}");
-    assert!(said.ends_with("error: all turns are over\n"), "{said}");
 
-    // The same again with `block_on`, as an image runs. The devices are there, and are not asked:
-    // every answer comes from the tape.
-    let empty = World::new(6);
-    let (lan, disk) = (empty.network("lan"), empty.disk("disk", 4096));
-    let tape = Rc::new(Memory::replaying(tape.to_bytes()));
-    let machine = empty.machine("again").disk("disk", &disk).net("net", &lan);
-    let (machine, runtime) = machine.runtime_on(|sim| Door::new(sim, Some(tape)));
+    // The same again with `block_on`, as an image runs: every answer comes from the tape.
+    let nothing = Nothing::default();
+    let console = nothing.0.clone();
+    let tape = Memory::replaying(std::fs::read(&file).unwrap());
+    let runtime = Runtime::new(Door::new(nothing, Some(tape)));
     // The log's start.
     runtime.platform().now();
     let ended = runtime.block_on(run(&runtime, 40));
-    assert_eq!(
-        format!("{}error: {}\n", machine.console(), ended.unwrap_err()),
-        said
-    );
-    assert_eq!(
-        runtime.platform().outcome(),
-        mirage_record::Outcome::Exited(1)
-    );
-    assert_eq!(empty.frames(), 0);
+    let ended = format!("error: {}\n", ended.unwrap_err());
+    runtime.platform().console(ended.as_bytes());
+    assert_eq!(runtime.platform().outcome(), Outcome::Exited(1));
+    assert_eq!(String::from_utf8_lossy(&console.borrow()), said);
+}
+
+/// A platform that has a console and must not be asked for anything.
+#[derive(Default)]
+struct Nothing(Rc<RefCell<Vec<u8>>>);
+
+impl Platform for Nothing {
+    fn now(&self) -> Instant {
+        unreachable!()
+    }
+
+    fn wall(&self) -> Option<Duration> {
+        unreachable!()
+    }
+
+    fn entropy(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+        unreachable!()
+    }
+
+    fn console(&self, bytes: &[u8]) {
+        self.0.borrow_mut().extend_from_slice(bytes);
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = &str> {
+        std::iter::empty()
+    }
+
+    fn devices(&self) -> impl Iterator<Item = DeviceEntry<'_>> {
+        std::iter::empty()
+    }
+
+    fn net_info(&self, _: DeviceId) -> NetInfo {
+        unreachable!()
+    }
+
+    fn net_receive(&self, _: DeviceId, _: &mut [u8]) -> Result<Option<Received>, NetError> {
+        unreachable!()
+    }
+
+    fn net_send(&self, _: DeviceId, _: &[u8], _: Transmit) -> Result<(), NetError> {
+        unreachable!()
+    }
+
+    fn block_info(&self, _: DeviceId) -> BlockInfo {
+        unreachable!()
+    }
+
+    fn block(
+        &self,
+        _: DeviceId,
+        _: &mut Ticket,
+        _: BlockOperation<'_, '_>,
+    ) -> Poll<Result<(), BlockError>> {
+        unreachable!()
+    }
+
+    fn wait(&self, _: Option<Instant>) -> Ready {
+        unreachable!()
+    }
+
+    fn exit(&self, status: u8) -> ! {
+        panic!("status {status}")
+    }
 }
