@@ -580,14 +580,14 @@ impl<P: Platform, T: Tape + 'static> Platform for Door<P, T> {
     }
 
     fn console(&self, bytes: &[u8]) {
+        // In replay, too, somebody wants to see it: above all what is said where a recording ends.
+        self.platform.console(bytes);
         if !self.live() {
             let mut event = Event::new(Kind::Console);
             event.len = bytes.len() as u64;
             event.checksum = Checksum::of(bytes);
-            // In replay, too, somebody wants to see it.
             self.taped_plain(&event);
         }
-        self.platform.console(bytes);
     }
 
     fn arguments(&self) -> impl Iterator<Item = &str> {

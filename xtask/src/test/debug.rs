@@ -401,7 +401,7 @@ fn given_up(context: &Context) -> Result<()> {
 }
 
 /// What tshark finds in a capture with this filter, a line each.
-fn frames(file: &Path, filter: &str) -> Result<usize> {
+pub fn frames(file: &Path, filter: &str) -> Result<usize> {
     let mut command = Command::new("tshark");
     command.arg("-r").arg(file).args(["-Y", filter]);
     let output = command.stdin(Stdio::null()).output()?;

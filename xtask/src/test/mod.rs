@@ -11,6 +11,7 @@ mod limits;
 mod need;
 mod packet;
 mod publish;
+mod sim;
 mod system;
 mod tap;
 mod workspace;
@@ -65,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         images::TESTS,
         command::TESTS,
         publish::TESTS,
+        sim::TESTS,
         browser::TESTS,
         hostile::TESTS,
         limits::TESTS,
