@@ -13,6 +13,7 @@ mod assets;
 mod counters;
 mod dns;
 mod elf;
+mod files;
 mod gateway;
 mod http;
 mod input;
@@ -30,6 +31,7 @@ pub use assets::assets;
 pub use counters::counters;
 pub use dns::dns;
 pub use elf::elf;
+pub use files::files;
 pub use gateway::gateway;
 pub use http::{http_client, http_server};
 pub use keys::keys;
@@ -43,12 +45,13 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 14] = [
+pub const BODIES: [(&str, Body); 15] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
     ("dns", dns),
     ("elf", elf),
+    ("files", files),
     ("gateway", gateway),
     ("http_client", http_client),
     ("http_server", http_server),

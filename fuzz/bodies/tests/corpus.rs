@@ -125,8 +125,8 @@ macro_rules! bodies {
 }
 
 bodies! {
-    arguments assets counters dns elf gateway http_client http_server keys manifest recording stack
-    tasks words
+    arguments assets counters dns elf files gateway http_client http_server keys manifest recording
+    stack tasks words
 }
 
 #[test]
