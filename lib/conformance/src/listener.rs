@@ -25,7 +25,7 @@ contract! { "stack"
         ACCEPT: Waits "Waits for the next established connection, oldest first.";
         ACCEPT_DROPPED: Cancel "Cancel-safe: a dropped call has taken none.";
         FLOW_OWNED: Owns "The caller owns the flow; the listener's end leaves it alone.";
-        _: Errors "An error is final for the listener.", "no error can be brought about that leaves the stack";
+        ACCEPT_FINAL: Errors "An error is final for the listener.";
     }
 }
 
@@ -33,7 +33,20 @@ contract! { "stack"
 pub async fn check(near: &impl Stack, far: &impl Stack, sleep: &impl Sleep) -> Report {
     let mut report = Report::new();
     suite(&mut report, near, far, sleep).await;
+    report.not_applicable(ACCEPT_FINAL, "this rig does not take the network away");
     report.complete(&CONTRACT)
+}
+
+/// Checks a listener whose network has been taken away, or is meanwhile.
+pub async fn after_unplug(listener: &mut impl Listener, sleep: &impl Sleep) -> Report {
+    let mut report = Report::new();
+    for _ in 0..3 {
+        let accepted = patiently(sleep, listener.accept()).await;
+        let kept = matches!(accepted, Some(Err(_)));
+        let seen = accepted.map(|result| result.err());
+        report.check(ACCEPT_FINAL, kept, "an error, at each call", seen);
+    }
+    report
 }
 
 async fn suite(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep: &impl Sleep) {

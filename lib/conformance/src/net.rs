@@ -113,6 +113,37 @@ pub async fn check(near: &impl Net, far: &impl Net, sleep: &impl Sleep) -> Repor
     report.complete(&CONTRACT)
 }
 
+/// Checks a device that the host has taken away, or takes away meanwhile.
+pub async fn after_unplug(device: &impl Net, sleep: &impl Sleep) -> Report {
+    let mut report = Report::new();
+    let mut buffer = vec![0; device.info().max_frame];
+    let gone = async {
+        loop {
+            match device.receive(&mut buffer) {
+                Err(NetError::Gone) => return,
+                Ok(None) => poll_fn(|cx| device.poll_readable(cx)).await,
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+    };
+    let woken = patiently(sleep, gone).await;
+    report.check(
+        READABLE,
+        woken.is_some(),
+        "to be woken when the device goes",
+        "no wake-up",
+    );
+    let frame = vec![0; SHORTEST];
+    for _ in 0..3 {
+        let sent = device.send(&frame, Transmit::default());
+        report.equal(SEND_FINAL, sent, Err(NetError::Gone));
+        let received = device.receive(&mut buffer);
+        report.equal(RECEIVE_FINAL, received, Err(NetError::Gone));
+        let _ = patiently(sleep, sleep.sleep(MOMENT)).await;
+    }
+    report
+}
+
 struct Rig<'a, N, F, S> {
     near: &'a N,
     far: &'a F,

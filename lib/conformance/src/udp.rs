@@ -28,7 +28,7 @@ contract! { "stack"
         TRUNCATES: Does "One longer than `buffer` fills the buffer, the rest is lost and the full length is returned.";
         RECEIVE_DROPPED: Cancel "Cancel-safe: a dropped call has taken none.";
         _: Owns "The caller owns the buffer.", because::TYPES_SAY_IT;
-        _: Errors "[`StackError::Gone`] is final; no other error is.", "no error can be brought about that leaves the stack";
+        RECEIVE_FINAL: Errors "[`StackError::Gone`] is final; no other error is.";
     }
     "Udp::send" {
         SENDS: Does "Sends `payload` as one datagram.";
@@ -66,7 +66,18 @@ pub async fn check(
 ) -> Report {
     let mut report = Report::new();
     suite(&mut report, near, far, sleep, network).await;
+    report.not_applicable(RECEIVE_FINAL, "this rig does not take the network away");
     report.complete(&CONTRACT)
+}
+
+/// Checks a UDP port whose network has been taken away, or is meanwhile.
+pub async fn after_unplug(udp: &impl Udp, sleep: &impl Sleep) -> Report {
+    let mut report = Report::new();
+    for _ in 0..3 {
+        let received = patiently(sleep, udp.receive(&mut [0; 16])).await;
+        report.equal(RECEIVE_FINAL, received, Some(Err(StackError::Gone)));
+    }
+    report
 }
 
 async fn suite(

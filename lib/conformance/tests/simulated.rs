@@ -7,15 +7,34 @@ use std::time::Duration;
 
 use mirage_assets::{Sealed, pack};
 use mirage_conformance as conformance;
-use mirage_device::Clock;
-use mirage_runtime::{Block, Console, Entropy, Net, Spawner, Timer, Wall};
-use mirage_sim::{Machine, Medium, Unikernel, Weather, World, unikernel};
+use mirage_device::{Clock, Instant, Stack};
+use mirage_runtime::{Block, Console, Entropy, Failure, Net, Runtime, Spawner, Timer, Wall};
+use mirage_sim::{Machine, Medium, Sim, Unikernel, Weather, World, unikernel};
 use mirage_smoltcp::{Keys, Smoltcp};
 
 /// More time than a suite takes, were every wait of it in vain.
 const LONG: Duration = Duration::from_secs(3_600);
 /// The world's wall clock at its start: 2026-01-01.
 const NEW_YEAR: u64 = 1_767_225_600;
+
+/// The stack of host `number` on this network device.
+async fn stack(runtime: &Runtime<Sim>, net: &'static str, number: u8) -> Result<Smoltcp, Failure> {
+    let keys = Keys {
+        ipv4: format!("10.0.0.{number}/24"),
+        ipv6: format!("fd00::{number}/64"),
+        ..Keys::default()
+    };
+    let stack = Smoltcp::new(
+        runtime.check(net, Net::new(runtime.clone(), net))?,
+        Timer::new(runtime.clone()),
+        Spawner::new(runtime.clone()),
+        Entropy::new(runtime.clone()),
+        mirage_runtime::counters(runtime.clone()),
+        net,
+        keys,
+    );
+    runtime.check(net, stack.await)
+}
 
 /// The application of every device but the network's, as the tool generates it.
 fn devices() -> Unikernel {
@@ -29,21 +48,8 @@ fn devices() -> Unikernel {
         keys: [],
         main: move |runtime, keys| async move {
             let timer = || Timer::new(runtime.clone());
-            let stack = async |name, number: u8| {
-                let net = runtime.check(name, Net::new(runtime.clone(), name))?;
-                let entropy = Entropy::new(runtime.clone());
-                let keys = Keys {
-                    ipv4: format!("10.0.0.{number}/24"),
-                    ipv6: format!("fd00::{number}/64"),
-                    ..Keys::default()
-                };
-                let spawn = Spawner::new(runtime.clone());
-                let counters = mirage_runtime::counters(runtime.clone());
-                let stack = Smoltcp::new(net, timer(), spawn, entropy, counters, "stack", keys);
-                let stack = stack.await;
-                runtime.check(name, stack)
-            };
-            let (near, far) = (stack("stack.net", 1).await?, stack("peer.net", 2).await?);
+            let near = stack(&runtime, "stack.net", 1).await?;
+            let far = stack(&runtime, "peer.net", 2).await?;
             let disk = runtime.check("disk", Block::new(runtime.clone(), "disk"))?;
             let assets = runtime.check("assets", Sealed::new(sealed))?;
             let since = timer().now().as_nanos() / 1_000_000_000;
@@ -232,4 +238,32 @@ fn a_source_of_random_bytes_that_is_not_ready_yet_or_never() {
         };
         assert!(report.entries().any(looked), "{report}");
     }
+}
+
+#[test]
+fn what_is_left_of_a_network_that_is_taken_away() {
+    let world = World::new(1);
+    let lan = world.network("lan");
+    let (machine, runtime) = world.machine("bare").net("net", &lan).runtime();
+    let net = Net::new(runtime.clone(), "net").unwrap();
+    let timer = Timer::new(runtime.clone());
+    world.at(Instant::from_nanos(1_000_000), move |_| {
+        machine.unplug("net")
+    });
+    let report = runtime.block_on(conformance::net::after_unplug(&net, &timer));
+    report.assert();
+
+    let (machine, runtime) = world.machine("stack").net("net", &lan).runtime();
+    let stack = runtime.block_on(stack(&runtime, "net", 1)).unwrap();
+    let any = "[::]:0".parse().unwrap();
+    let (mut listener, udp) = (stack.listen(any, 4).unwrap(), stack.bind_udp(any).unwrap());
+    let timer = Timer::new(runtime.clone());
+    let soon = timer.now() + Duration::from_millis(1);
+    world.at(soon, move |_| machine.unplug("net"));
+    runtime.block_on(async {
+        conformance::listener::after_unplug(&mut listener, &timer)
+            .await
+            .assert();
+        conformance::udp::after_unplug(&udp, &timer).await.assert();
+    });
 }

@@ -118,3 +118,38 @@ fn a_network_device_that_is_wrong_in_one_thing() {
         caught(&report, sentence);
     }
 }
+
+/// Says once that it is gone.
+struct ComesBack(Cell<bool>);
+
+impl Net for ComesBack {
+    fn info(&self) -> NetInfo {
+        NetInfo::plain([2, 0, 0, 0, 0, 1], 1500)
+    }
+
+    fn receive(&self, _: &mut [u8]) -> Result<Option<Received>, NetError> {
+        if self.0.replace(true) {
+            Ok(None)
+        } else {
+            Err(NetError::Gone)
+        }
+    }
+
+    fn send(&self, _: &[u8], _: Transmit) -> Result<(), NetError> {
+        Err(NetError::Gone)
+    }
+
+    fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn poll_writable(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+#[test]
+fn a_network_device_that_comes_back() {
+    let report = run(async |s| net::after_unplug(&ComesBack(Cell::new(false)), &s).await);
+    caught(&report, net::RECEIVE_FINAL);
+}

@@ -223,3 +223,27 @@ fn a_stack_that_is_wrong_in_one_thing() {
         caught(&report, sentence);
     }
 }
+
+/// Says once that the network is gone, and waits for it for ever afterwards.
+struct HopesOn(bool);
+
+impl Listener for HopesOn {
+    type Flow = MemoryFlow;
+
+    fn local(&self) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], 80))
+    }
+
+    async fn accept(&mut self) -> Result<MemoryFlow, StackError> {
+        if !std::mem::replace(&mut self.0, true) {
+            return Err(StackError::Gone);
+        }
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_listener_that_hopes_on_when_its_network_is_gone() {
+    let report = run(async |s| listener::after_unplug(&mut HopesOn(false), &s).await);
+    caught(&report, listener::ACCEPT_FINAL);
+}
