@@ -170,8 +170,8 @@ fn own_log(context: &Context) -> Result<()> {
 
 /// The image that `process`, the tool, runs.
 fn image_of(process: &Process) -> Result<Pid> {
-    let mut children = family(process.id()).into_iter().skip(1);
-    let child = children.next().context("the tool has no child")?;
+    let child = || family(process.id()).get(1).copied();
+    let child = crate::process::until(PATIENCE, "a child of the tool", child)?;
     Pid::from_raw(child.cast_signed()).context("a process id is not zero")
 }
 
