@@ -1,13 +1,15 @@
+//! What a platform says once and for all: a device in an event's payload.
+
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use mirage_device::platform::{DeviceEntry, DeviceId, DeviceKind};
 use mirage_device::{BlockInfo, NetInfo, Platform};
 
 use crate::tape::Tape;
-use crate::wire::{Line, Reader};
 
-/// What a platform says once and for all.
+/// Arguments and devices.
 pub(crate) struct Begin {
     pub arguments: Vec<String>,
     pub devices: Vec<Device>,
@@ -24,7 +26,74 @@ pub(crate) enum Info {
     Block(BlockInfo),
 }
 
+/// Bytes before the name: kind, flags, address, two numbers.
+pub(crate) const DEVICE: usize = 24;
+
+const NET: u8 = 1;
+const BLOCK: u8 = 2;
+
+/// What stands before a device's name.
+pub(crate) fn describe(platform: &impl Platform, id: DeviceId, kind: DeviceKind) -> [u8; DEVICE] {
+    let flag = |bit: u8, set| u8::from(set) << bit;
+    let mut mac = [0; 6];
+    let (kind, flags, first, second) = match kind {
+        DeviceKind::Net => {
+            let info = platform.net_info(id);
+            mac = info.mac;
+            let flags = flag(0, info.checksum_offload) | flag(1, info.tso4) | flag(2, info.tso6);
+            (NET, flags, info.mtu as u64, info.max_frame as u64)
+        }
+        _ => {
+            let info = platform.block_info(id);
+            let flags = flag(0, info.writable) | flag(1, info.discard_zeroes);
+            (BLOCK, flags, info.size, info.sector.into())
+        }
+    };
+    let [a, b, c, d, e, f] = mac;
+    let words = [
+        u64::from_le_bytes([kind, flags, a, b, c, d, e, f]),
+        first,
+        second,
+    ];
+    let mut bytes = [0; DEVICE];
+    for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *place = word.to_le_bytes();
+    }
+    bytes
+}
+
 impl Device {
+    /// Reads a device from so many bytes of the tape. `None` when no device is like that.
+    pub fn read<T: Tape + ?Sized>(tape: &T, at: usize, len: usize) -> Option<Self> {
+        let mut words = [[0; 8]; 3];
+        let name = len.checked_sub(DEVICE)?;
+        for (word, at) in words.iter_mut().zip((at..).step_by(8)) {
+            tape.read(at, word);
+        }
+        let [[kind, flags, mac @ ..], first, second] = words;
+        let (first, second) = (u64::from_le_bytes(first), u64::from_le_bytes(second));
+        let flag = |bit: u8| flags & 1 << bit != 0;
+        let info = match kind {
+            NET => {
+                // What no device has would make a stack ask for absurd buffers.
+                let fits = |len: u64| (68..=1 << 20).contains(&len).then_some(len as usize);
+                let mut info = NetInfo::plain(mac, fits(first)?);
+                info.max_frame = fits(second)?;
+                info.checksum_offload = flag(0);
+                info.tso4 = flag(1);
+                info.tso6 = flag(2);
+                Info::Net(info)
+            }
+            BLOCK => {
+                let sector = u32::try_from(second).ok().filter(|n| n.is_power_of_two())?;
+                Info::Block(BlockInfo::new(first, sector, flag(0), flag(1)))
+            }
+            _ => return None,
+        };
+        let name = text(tape, at + DEVICE, name)?;
+        Some(Self { name, info })
+    }
+
     pub fn entry(&self) -> DeviceEntry<'_> {
         DeviceEntry {
             name: &self.name,
@@ -36,103 +105,9 @@ impl Device {
     }
 }
 
-/// Hands the event's payload to `out`, piece by piece.
-pub(crate) fn write(platform: &impl Platform, out: &mut dyn FnMut(&[u8])) {
-    number(out, platform.arguments().count() as u64);
-    for argument in platform.arguments() {
-        text(out, argument);
-    }
-    number(out, platform.devices().count() as u64);
-    for (entry, id) in platform.devices().zip(0..).map(|(e, id)| (e, DeviceId(id))) {
-        out(&[if entry.kind == DeviceKind::Net { 1 } else { 2 }]);
-        text(out, entry.name);
-        match entry.kind {
-            DeviceKind::Net => {
-                let info = platform.net_info(id);
-                out(&info.mac);
-                number(out, info.mtu as u64);
-                number(out, info.max_frame as u64);
-                out(&[flags(&[info.checksum_offload, info.tso4, info.tso6])]);
-            }
-            _ => {
-                let info = platform.block_info(id);
-                number(out, info.size);
-                number(out, info.sector.into());
-                out(&[flags(&[info.writable, info.discard_zeroes])]);
-            }
-        }
-    }
-}
-
-fn flags(flags: &[bool]) -> u8 {
-    flags
-        .iter()
-        .rev()
-        .fold(0, |sum, flag| sum << 1 | u8::from(*flag))
-}
-
-#[inline(never)]
-fn number(out: &mut dyn FnMut(&[u8]), number: u64) {
-    let mut line = Line::new();
-    line.number(number);
-    out(line.as_bytes());
-}
-
-fn text(out: &mut dyn FnMut(&[u8]), text: &str) {
-    number(out, text.len() as u64);
-    out(text.as_bytes());
-}
-
-impl Begin {
-    /// Reads what [`write`] wrote. It allocates no more than the payload is long, but for a
-    /// constant factor.
-    pub fn read<T: Tape + ?Sized>(reader: &mut Reader<'_, T>) -> Option<Self> {
-        let mut begin = Self {
-            arguments: Vec::new(),
-            devices: Vec::new(),
-        };
-        for _ in 0..reader.number()? {
-            begin.arguments.push(string(reader)?);
-        }
-        for _ in 0..reader.number()? {
-            let kind = reader.byte()?;
-            let name = string(reader)?;
-            let info = match kind {
-                1 => {
-                    let mut mac = [0; 6];
-                    reader.bytes(&mut mac)?;
-                    let mut info = NetInfo::plain(mac, reader.len()?);
-                    info.max_frame = reader.len()?;
-                    let flags = reader.byte()?;
-                    info.checksum_offload = flags & 1 != 0;
-                    info.tso4 = flags & 2 != 0;
-                    info.tso6 = flags & 4 != 0;
-                    // What no device has would make a stack ask for absurd buffers.
-                    let fits = |len| (68..=1 << 20).contains(&len);
-                    (fits(info.mtu) && fits(info.max_frame)).then_some(Info::Net(info))?
-                }
-                2 => {
-                    let size = reader.number()?;
-                    let sector = u32::try_from(reader.number()?).ok()?;
-                    let flags = reader.byte()?;
-                    sector.is_power_of_two().then_some(())?;
-                    let info = BlockInfo::new(size, sector, flags & 1 != 0, flags & 2 != 0);
-                    Info::Block(info)
-                }
-                _ => return None,
-            };
-            begin.devices.push(Device { name, info });
-        }
-        Some(begin)
-    }
-}
-
-#[inline(never)]
-fn string<T: Tape + ?Sized>(reader: &mut Reader<'_, T>) -> Option<String> {
-    let len = reader.len()?;
-    // Before anything is allocated.
-    (len <= reader.left()).then_some(())?;
-    let mut bytes = alloc::vec![0; len];
-    reader.bytes(&mut bytes)?;
+/// Reads text that is known to lie on the tape.
+pub(crate) fn text<T: Tape + ?Sized>(tape: &T, at: usize, len: usize) -> Option<String> {
+    let mut bytes = vec![0; len];
+    tape.read(at, &mut bytes);
     String::from_utf8(bytes).ok()
 }

@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::sync::atomic::AtomicU64;
 use core::task::Poll;
@@ -5,10 +6,11 @@ use core::time::Duration;
 
 use mirage_device::platform::{BlockOperation, DeviceEntry, DeviceId, Platform, Ready, Ticket};
 use mirage_device::{
-    BlockError, BlockInfo, EntropyError, Instant, NetError, NetInfo, Received, Transmit,
+    BlockError, BlockInfo, ChecksumStart, EntropyError, Instant, NetError, NetInfo, Received,
+    Transmit,
 };
 
-use crate::begin::{self, Begin, Device, Info};
+use crate::begin::{self, Begin, Device, Info, describe};
 use crate::event::{Event, Kind};
 use crate::format::{MODE, RECORD, REPLAY, REPLAY_AND_PAUSE, SEGMENT_HEAD, number_at};
 use crate::outcome::{self, CORRUPT, DIVERGED, EXITED, FULL, Outcome, TOO_LARGE, USED_UP};
@@ -71,7 +73,7 @@ impl<P: Platform, T: Tape> Door<P, T> {
             None => {}
             Some(RECORD) => door.start_recording(),
             Some(REPLAY | REPLAY_AND_PAUSE) => door.start_replay(),
-            Some(_) => door.fail(CORRUPT, &Event::new(Kind::Begin)),
+            Some(_) => door.fail(CORRUPT, &Event::new(Kind::Argument)),
         }
         door
     }
@@ -103,19 +105,44 @@ impl<P: Platform, T: Tape> Door<P, T> {
         if !self.next_segment() {
             return;
         }
-        let mut len = 0;
-        begin::write(&self.platform, &mut |bytes| len += bytes.len());
-        if !self.recording(len) {
-            return;
+        let first = self.at.get();
+        let mut event = Event::new(Kind::Argument);
+        for argument in self.platform.arguments() {
+            event.len = argument.len() as u64;
+            if self.recording(argument.len()) {
+                self.record(&event, argument.as_bytes());
+            }
         }
-        let mut event = Event::new(Kind::Begin);
-        event.len = len as u64;
-        let payload = self.put(&event);
-        begin::write(&self.platform, &mut |bytes| self.bytes(bytes));
-        self.commit();
-        // Read in the same way as in replay, so that both use memory in the same way.
-        self.begin = (self.tape.as_ref())
-            .and_then(|tape| Begin::read(&mut Reader::new(tape, payload, payload + len)));
+        self.record_end(event);
+        event.kind = Kind::Device;
+        for entry in self.platform.devices() {
+            let info = describe(&self.platform, DeviceId(event.device), entry.kind);
+            let len = info.len() + entry.name.len();
+            event.len = len as u64;
+            if self.recording(len) {
+                self.put(&event);
+                self.bytes(&info);
+                self.record_bytes(entry.name.as_bytes());
+            }
+            event.device += 1;
+        }
+        self.record_end(event);
+        if self.mode.get() == Mode::Record {
+            // Read in the same way as in replay, so that both use memory in the same way.
+            self.at.set(first);
+            self.events.set(0);
+            self.mode.set(Mode::Replay);
+            self.begin = self.read_begin();
+            self.mode.set(Mode::Record);
+        }
+    }
+
+    /// Records that there is no more of a kind.
+    fn record_end(&self, mut event: Event) {
+        (event.code, event.len) = (NOTHING, 0);
+        if self.recording(0) {
+            self.record(&event, &[]);
+        }
     }
 
     /// Whether this call is recorded: there is room for its event with so many bytes of payload.
@@ -196,19 +223,18 @@ impl<P: Platform, T: Tape> Door<P, T> {
     fn stop(&self, kind: u64, state: usize) {
         self.mode.set(Mode::Live);
         if let Some(tape) = &self.tape {
-            let mut event = Event::new(Kind::Begin);
+            let mut event = Event::new(Kind::Argument);
             event.len = state as u64;
             outcome::write(tape, kind, self.events.get(), self.at.get(), &event);
         }
     }
 
-    /// Writes what stands before an event's payload; yields where the payload comes.
-    fn put(&self, event: &Event) -> usize {
+    /// Writes what stands before an event's payload.
+    fn put(&self, event: &Event) {
         let mut line = Line::new();
         event.write(&mut line);
         self.bytes(line.as_bytes());
         self.events.set(self.events.get() + 1);
-        self.at.get()
     }
 
     /// Writes a part of an event's payload.
@@ -220,6 +246,7 @@ impl<P: Platform, T: Tape> Door<P, T> {
     }
 
     /// What was written counts from now on.
+    #[inline(never)]
     fn commit(&self) {
         let Some(tape) = &self.tape else { return };
         let index = (self.segment.get() as usize & 1) ^ 1;
@@ -229,7 +256,12 @@ impl<P: Platform, T: Tape> Door<P, T> {
 
     fn record(&self, event: &Event, payload: &[u8]) {
         self.put(event);
-        self.bytes(payload);
+        self.record_bytes(payload);
+    }
+
+    /// Writes the last part of an event's payload: the event counts from now on.
+    fn record_bytes(&self, bytes: &[u8]) {
+        self.bytes(bytes);
         self.commit();
     }
 }
@@ -240,22 +272,39 @@ impl<P: Platform, T: Tape> Door<P, T> {
         let first = self.tape.as_ref().and_then(Segment::oldest);
         let begins = first.filter(|segment| segment.number == 1);
         self.enter(begins);
-        let event = self.answer(&Event::new(Kind::Begin));
-        let begin = self.tape.as_ref().and_then(|tape| {
-            let end = event.payload.saturating_add(event.len as usize);
-            Begin::read(&mut Reader::new(tape, event.payload, end))
-        });
-        if begin.is_none() {
-            self.fail(CORRUPT, &event);
+        self.begin = self.read_begin();
+        if self.begin.is_none() {
+            self.fail(CORRUPT, &Event::new(Kind::Argument));
         }
-        self.begin = begin;
+    }
+
+    fn read_begin(&self) -> Option<Begin> {
+        let tape = self.tape.as_ref()?;
+        let next = |event: &Event| {
+            let event = self.answer(event);
+            (event.code < NOTHING).then_some((event.payload, event.len as usize))
+        };
+        let mut begin = Begin {
+            arguments: Vec::new(),
+            devices: Vec::new(),
+        };
+        let mut event = Event::new(Kind::Argument);
+        while let Some((at, len)) = next(&event) {
+            begin.arguments.push(begin::text(tape, at, len)?);
+        }
+        event.kind = Kind::Device;
+        while let Some((at, len)) = next(&event) {
+            begin.devices.push(Device::read(tape, at, len)?);
+            event.device = begin.devices.len() as u8;
+        }
+        Some(begin)
     }
 
     /// Goes on with the first event of a segment.
     fn enter(&self, segment: Option<Segment>) {
         self.mode.set(Mode::Replay);
         let Some(segment) = segment else {
-            self.fail(CORRUPT, &Event::new(Kind::Begin));
+            self.fail(CORRUPT, &Event::new(Kind::Argument));
         };
         self.segment.set(segment.number);
         self.at.set(segment.events);
@@ -406,15 +455,21 @@ impl<P: Platform, T: Tape> Door<P, T> {
         event.len = frame.len() as u64;
         let mut checksum = Checksum::new();
         checksum.add(frame);
-        if let Some(part) = transmit.checksum {
-            checksum.add(&part.start.to_le_bytes());
-            checksum.add(&part.offset.to_le_bytes());
+        let mut offload = [0; 12];
+        if let Some(ChecksumStart { start, offset }) = transmit.checksum {
+            let ([a, b], [c, d]) = (start.to_le_bytes(), offset.to_le_bytes());
+            offload = [1, a, b, c, d, 0, 0, 0, 0, 0, 0, 0];
         }
         if let Some(part) = transmit.segmentation {
-            checksum.add(&[u8::from(part.ipv6)]);
-            checksum.add(&part.header_len.to_le_bytes());
-            checksum.add(&part.segment_size.to_le_bytes());
+            let ([a, b], [c, d]) = (
+                part.header_len.to_le_bytes(),
+                part.segment_size.to_le_bytes(),
+            );
+            let [.., place_a, place_b, place_c, place_d, kind, some] = &mut offload;
+            (*place_a, *place_b, *place_c, *place_d) = (a, b, c, d);
+            (*kind, *some) = (part.ipv6.into(), 1);
         }
+        checksum.add(&offload);
         event.checksum = checksum.finish();
         if self.recording(0) {
             let sent = self.platform.net_send(device, frame, transmit);

@@ -34,11 +34,13 @@ pub enum Kind {
     Wait,
     /// It ended.
     Exit,
-    /// It began: arguments and devices.
-    Begin,
+    /// An argument of its command line, before everything else.
+    Argument,
+    /// A device, after the arguments.
+    Device,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::Now,
     Kind::Wall,
     Kind::Entropy,
@@ -52,7 +54,8 @@ const KINDS: [Kind; 14] = [
     Kind::Abandon,
     Kind::Wait,
     Kind::Exit,
-    Kind::Begin,
+    Kind::Argument,
+    Kind::Device,
 ];
 
 // The fields a kind has, and those that the program decides: they must be the same in replay.
@@ -64,22 +67,29 @@ const PAYLOAD: u16 = 16;
 const SAME_OFFSET: u16 = 32;
 const SAME_LEN: u16 = 64;
 
+/// By the kind's number.
+const FIELDS: [u16; 16] = [
+    0,
+    OFFSET,
+    OFFSET | LEN,
+    LEN | PAYLOAD | SAME_LEN,
+    LEN | CHECKSUM | SAME_LEN,
+    DEVICE | LEN | PAYLOAD,
+    DEVICE | LEN | CHECKSUM | SAME_LEN,
+    DEVICE | OFFSET | LEN | PAYLOAD | SAME_OFFSET | SAME_LEN,
+    DEVICE | OFFSET | LEN | CHECKSUM | SAME_OFFSET | SAME_LEN,
+    DEVICE,
+    DEVICE | OFFSET | LEN | SAME_OFFSET | SAME_LEN,
+    DEVICE,
+    OFFSET | LEN,
+    OFFSET | SAME_OFFSET,
+    LEN | PAYLOAD,
+    DEVICE | LEN | PAYLOAD,
+];
+
 impl Kind {
-    const fn fields(self) -> u16 {
-        match self {
-            Self::Now => OFFSET,
-            Self::Wall | Self::Wait => OFFSET | LEN,
-            Self::Entropy => LEN | PAYLOAD | SAME_LEN,
-            Self::Console => LEN | CHECKSUM | SAME_LEN,
-            Self::Receive => DEVICE | LEN | PAYLOAD,
-            Self::Send => DEVICE | LEN | CHECKSUM | SAME_LEN,
-            Self::Read => DEVICE | OFFSET | LEN | PAYLOAD | SAME_OFFSET | SAME_LEN,
-            Self::Write => DEVICE | OFFSET | LEN | CHECKSUM | SAME_OFFSET | SAME_LEN,
-            Self::Flush | Self::Abandon => DEVICE,
-            Self::Discard => DEVICE | OFFSET | LEN | SAME_OFFSET | SAME_LEN,
-            Self::Exit => OFFSET | SAME_OFFSET,
-            Self::Begin => LEN | PAYLOAD,
-        }
+    fn fields(self) -> u16 {
+        FIELDS.get(self as usize).copied().unwrap_or(0)
     }
 
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
@@ -217,7 +227,7 @@ impl fmt::Display for Event {
             Kind::Abandon => write!(f, "it forgets an operation of device {device}"),
             Kind::Wait => f.write_str("it waits"),
             Kind::Exit => write!(f, "it ends with status {offset}"),
-            Kind::Begin => f.write_str("it begins"),
+            Kind::Argument | Kind::Device => f.write_str("it begins"),
         }
     }
 }

@@ -55,16 +55,16 @@
 //! | 11 | abandon, device | | | | | |
 //! | 12 | wait | | devices ready for input | for output | | |
 //! | 13 | exit | | status | | | |
-//! | 14 | begin | | | bytes | | arguments and devices |
+//! | 14 | argument | 0 an argument, 2 no more | | bytes | | the argument |
+//! | 15 | device, device | 0 a device, 2 no more | | bytes | | the device |
 //!
 //! Codes from 3 on are errors. Entropy: 3 not ready, 4 no source. Frames: 3 full, 4 too long, 5
 //! gone. Blocks: 3 misaligned, 4 out of range, 5 read-only, 6 unsupported, 7 no space, 8 I/O.
 //!
-//! The payload of **begin**, the first event of all: the number of arguments, each as length and
-//! bytes; the number of devices, each as a byte for its kind, the length and bytes of its name, and
-//! what it is. 1, a network device: six bytes of address, MTU, longest frame, a byte of flags (1
-//! checksums, 2 IPv4 segments, 4 IPv6 segments). 2, a block device: size, sector, a byte of flags
-//! (1 writable, 2 discarded bytes are zero).
+//! The first events of all are the arguments and the devices. A **device** is a byte for its kind, a
+//! byte of flags, six bytes, two words of eight bytes, and its name. 1, a network device: flags 1
+//! checksums, 2 IPv4 segments, 4 IPv6 segments; its address; MTU and longest frame. 2, a block
+//! device: flags 1 writable, 2 discarded bytes are zero; zeros; size and sector.
 
 /// How a recording begins.
 pub const MAGIC: [u8; 8] = *b"MirageR\x01";

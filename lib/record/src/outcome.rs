@@ -83,7 +83,7 @@ impl Outcome {
     pub fn read<T: Tape + ?Sized>(tape: &T) -> Self {
         let word = |number: usize| tape.word(OUTCOME + 8 * number);
         let event = word(1);
-        let kind = Kind::from_bits(word(3) as u8).unwrap_or(Kind::Begin);
+        let kind = Kind::from_bits(word(3) as u8).unwrap_or(Kind::Argument);
         let mut call = Event::new(kind);
         call.device = (word(3) >> 8) as u8;
         call.offset = word(4);

@@ -1,7 +1,6 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::begin::Begin;
 use crate::description::Description;
 use crate::event::{Event, Kind};
 use crate::format::{DESCRIPTION, LEAST_SEGMENT, MAGIC, PAGE, SEGMENT, START, STATUS};
@@ -89,10 +88,7 @@ impl<'a> Recording<'a> {
         let (mut began, mut now) = (None, 0);
         let mut events = recording.events();
         for event in &mut events {
-            let (number, event) = event?;
-            if event.kind == Kind::Begin && number != 0 {
-                return Err(RecordingError::Event(number));
-            }
+            let (_, event) = event?;
             if event.kind == Kind::Now {
                 now = event.offset;
                 began = began.or(Some(now));
@@ -101,16 +97,6 @@ impl<'a> Recording<'a> {
         let count = events.number.wrapping_sub(first.first);
         recording.events = count;
         recording.span = Duration::from_nanos(now.saturating_sub(began.unwrap_or(now)));
-        if first.number == 1 {
-            let begin = recording.events().next();
-            let Some(Ok((0, begin))) = begin.filter(is_begin) else {
-                return Err(RecordingError::Event(0));
-            };
-            // No further than the file, where one without a payload says that it has some.
-            let end = begin.payload.saturating_add(begin.len as usize);
-            Begin::read(&mut Reader::new(file, begin.payload, end))
-                .ok_or(RecordingError::Event(0))?;
-        }
         Ok(recording)
     }
 
@@ -165,10 +151,6 @@ impl<'a> Recording<'a> {
     pub fn status_word(status: u8) -> (u64, [u8; 8]) {
         (STATUS as u64, (u64::from(status) + 1).to_le_bytes())
     }
-}
-
-fn is_begin(event: &Result<(u64, Event), RecordingError>) -> bool {
-    matches!(event, Ok((_, event)) if event.kind == Kind::Begin)
 }
 
 fn head(file: &[u8]) -> Option<Description> {

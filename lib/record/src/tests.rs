@@ -32,6 +32,9 @@ struct World {
     ended: Cell<Option<u8>>,
 }
 
+/// Events before the first call: three arguments, two devices, and the ends of both.
+const BEGIN: u64 = 7;
+
 const NET: DeviceId = DeviceId(0);
 const DISK: DeviceId = DeviceId(1);
 const NET_INFO: NetInfo = NetInfo::offloading([2, 0, 0, 0, 0, 9], 1500);

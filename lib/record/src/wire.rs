@@ -97,10 +97,6 @@ impl<'a, T: Tape + ?Sized> Reader<'a, T> {
         }
         None
     }
-
-    pub fn len(&mut self) -> Option<usize> {
-        usize::try_from(self.number()?).ok()
-    }
 }
 
 /// A checksum that finds what differs, not what somebody forges: four lanes of multiplications,

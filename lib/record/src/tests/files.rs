@@ -37,14 +37,30 @@ fn the_head_is_as_it_is_laid_down() {
 #[test]
 fn an_event_is_as_it_is_laid_down() {
     let file = file(0, &[Call::Console(b"hello".to_vec())]);
-    // The head, three words, and what begins.
-    let begin = 2 * PAGE + 24;
-    assert_eq!(file[begin], 14);
-    let len = usize::from(file[begin + 1]);
-    let console = begin + 2 + len;
-    assert_eq!(file[console..console + 2], [4, 5]);
-    assert_eq!(file.len(), console + 6);
-    assert_eq!(file[72..80], ((24 + 2 + len + 6) as u64).to_le_bytes());
+    let expected = [
+        &[14, 7][..],
+        b"port=80",
+        &[14, 0],
+        &[14, 9],
+        "n\u{e4}me=x\ny".as_bytes(),
+        &[14 | 2 << 4, 0],
+        &[15, 0, 24 + 3, 1, 7, 2, 0, 0, 0, 0, 9],
+        &1500u64.to_le_bytes(),
+        &65_549u64.to_le_bytes(),
+        b"net",
+        &[15, 1, 24 + 4, 2, 1, 0, 0, 0, 0, 0, 0],
+        &(1u64 << 20).to_le_bytes(),
+        &512u64.to_le_bytes(),
+        b"disk",
+        &[15 | 2 << 4, 2, 0],
+        &[4, 5],
+        &crate::wire::Checksum::of(b"hello").to_le_bytes(),
+    ]
+    .concat();
+    // The head, and three words.
+    let events = 2 * PAGE + 24;
+    assert_eq!(file[events..], expected);
+    assert_eq!(file[72..80], (24 + expected.len() as u64).to_le_bytes());
 }
 
 #[test]
@@ -75,10 +91,10 @@ fn what_is_no_recording_is_told_from_one_that_is_damaged() {
     let mut short = good.clone();
     let used = short[72] - 1;
     short[72] = used;
-    assert_eq!(error(&short), "it is damaged or cut short at event 2");
+    assert_eq!(error(&short), "it is damaged or cut short at event 8");
     let mut wrong = good.clone();
     *wrong.last_mut().unwrap() = 0xff;
-    assert_eq!(error(&wrong), "it is damaged or cut short at event 2");
+    assert_eq!(error(&wrong), "it is damaged or cut short at event 8");
 }
 
 #[test]
@@ -125,7 +141,7 @@ proptest! {
     fn the_events_read_are_those_written(seed in any::<u64>(), calls in calls()) {
         let file = file(seed, &calls);
         let recording = Recording::read(&file).unwrap();
-        prop_assert_eq!(recording.len(), calls.len() as u64 + 1);
+        prop_assert_eq!(recording.len(), calls.len() as u64 + BEGIN);
         prop_assert!(recording.is_whole());
         let numbers: Vec<u64> = recording.events().map(|event| event.unwrap().0).collect();
         prop_assert!(numbers.iter().copied().eq(0..recording.len()));

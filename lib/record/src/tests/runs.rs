@@ -52,7 +52,7 @@ fn an_end_is_repeated_with_its_status() {
     ending(|| other.exit(1));
     assert_eq!(
         other.outcome().to_string(),
-        "the run diverges from the recording at event 1: in the recording it ends with status 42, \
+        "the run diverges from the recording at event 7: in the recording it ends with status 42, \
          now it ends with status 1"
     );
 }
@@ -67,7 +67,7 @@ fn a_replay_that_has_used_everything_up_ends() {
     });
     let outcome = door.outcome();
     assert!(
-        matches!(outcome, Outcome::UsedUp { event: 2, call } if call.len == 3),
+        matches!(outcome, Outcome::UsedUp { event: 8, call } if call.len == 3),
         "{outcome:?}"
     );
     assert_eq!(door.platform().asked.get(), 0);
@@ -83,7 +83,7 @@ fn a_divergence_says_what_was_expected_and_what_came() {
     assert_eq!(
         door.outcome().to_string(),
         std::format!(
-            "the run diverges from the recording at event 1: in the recording it writes 5 bytes \
+            "the run diverges from the recording at event 7: in the recording it writes 5 bytes \
              to the console (checksum {:08x}), now it reads 1024 bytes at 512 of device 1",
             crate::wire::Checksum::of(b"hello")
         )
@@ -101,7 +101,7 @@ fn a_frame_longer_than_the_buffer_it_is_wanted_in_is_a_divergence() {
         ending(|| {
             make(&door, &Call::Receive(0));
         });
-        assert!(matches!(door.outcome(), Outcome::Diverged { event: 1, .. }));
+        assert!(matches!(door.outcome(), Outcome::Diverged { event: 7, .. }));
     }
 }
 
@@ -235,7 +235,7 @@ proptest! {
             Outcome::Diverged { event, .. } => event,
             outcome => panic!("{outcome:?}"),
         };
-        prop_assert_eq!(event, at as u64 + 1);
+        prop_assert_eq!(event, at as u64 + BEGIN);
     }
 
     #[test]
@@ -265,19 +265,19 @@ proptest! {
             return Ok(());
         }
 
-        // A program that is where it was at the checkpoint: as many calls as events but the first.
+        // A program that is where it was at the checkpoint: as many calls as events after the beginning.
         let tape = fork(ring(len), 8);
         let door = Door::new(World::new(0), Some(tape));
         let tape = door.tape().unwrap();
         tape.resume.replace(Some(file));
         prop_assert!(!door.next_segment_of_test());
         door.platform().asked.set(0);
-        for state in first - 1..1_500 {
+        for state in first - BEGIN..1_500 {
             prop_assert_eq!(&make(&door, number(state)), &answers[state as usize]);
         }
         prop_assert_eq!(door.platform().asked.get(), 0, "the platform was asked");
         ending(|| { make(&door, &Call::Now); });
-        let used_up = matches!(door.outcome(), Outcome::UsedUp { event: 1_501, .. });
+        let used_up = matches!(door.outcome(), Outcome::UsedUp { event, .. } if event == 1_500 + BEGIN);
         prop_assert!(used_up, "{:?}", door.outcome());
     }
 }
