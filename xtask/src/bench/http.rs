@@ -1,14 +1,19 @@
 //! HTTP: requests a second, and a thousand connections opened at once.
 
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use mirage_record::{Description, Recording};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{FdFlags, fcntl_setfd};
 use tempfile::TempDir;
 
 use super::lab::{image_at, peer_at};
 use super::{Bench, peers};
 use crate::http;
+use crate::process::Process;
 use crate::report::{Bar, Row, Sample};
 
 /// The website example with the page that the peer serves too. The folder must live as long as
@@ -44,6 +49,41 @@ pub fn requests(bench: &Bench) -> Result<Vec<Row>> {
         ours,
         peer: Some(("nginx, one worker".into(), peer)),
         bar: Some(Bar::RatioAtLeast(1.2)),
+    }])
+}
+
+/// Requests a second of the image while it is recorded, and while it is not.
+pub fn recorded(bench: &Bench) -> Result<Vec<Row>> {
+    /// As long as the tool makes it.
+    const LEN: usize = 64 << 20;
+    let (tender, image) = (bench.product.tender()?, website(bench)?);
+    let head = Description::default().file_head(LEN);
+    let head = head.context("the head of a recording does not fit")?;
+    let (mut ours, mut without) = (Sample::default(), Sample::default());
+    let measure = |process: Process, sample: &mut Sample| {
+        let measured = || peers::wrk(image_at(80), bench.seconds);
+        sample.push(bench.lab.client.enter(measured)?);
+        drop(process);
+        anyhow::Ok(())
+    };
+    for _ in 0..bench.runs {
+        let file = tempfile::tempfile()?;
+        fallocate(&file, FallocateFlags::empty(), 0, LEN as u64)?;
+        file.write_all_at(&head, 0)?;
+        fcntl_setfd(&file, FdFlags::empty())?;
+        measure(bench.lab.serve_recorded(&tender, &image, &file)?, &mut ours)?;
+        measure(bench.lab.serve(&tender, &image)?, &mut without)?;
+        let mut bytes = vec![0; LEN];
+        file.read_exact_at(&mut bytes, 0)?;
+        let events = Recording::read(&bytes)?.len();
+        ensure!(events > 100_000, "only {events} events were recorded");
+    }
+    Ok(vec![Row {
+        name: "HTTP while recording".into(),
+        unit: "requests/s",
+        ours,
+        peer: Some(("not recording".into(), without)),
+        bar: Some(Bar::RatioAtLeast(0.9)),
     }])
 }
 

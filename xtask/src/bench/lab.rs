@@ -1,6 +1,8 @@
 //! The test bed: a client's namespace with a tap for the image and a veth to the peer's.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -45,15 +47,31 @@ impl Lab {
     /// Starts an image on the tap with `keys` besides its address.
     pub fn start(&self, tender: &Path, image: &Path, keys: &[&str]) -> Result<Process> {
         let mut command = Command::new(tender);
-        on_tap(&mut command, image)
+        self.start_with(&mut command, image, keys)
+    }
+
+    fn start_with(&self, tender: &mut Command, image: &Path, keys: &[&str]) -> Result<Process> {
+        let command = on_tap(tender, image)
             .arg(format!("stack.ipv4={IMAGE}/24"))
             .args(keys);
-        self.client.enter(|| Process::start(&mut command))
+        self.client.enter(|| Process::start(command))
     }
 
     /// Starts an image that serves pages and waits until it does.
     pub fn serve(&self, tender: &Path, image: &Path) -> Result<Process> {
-        let mut process = self.start(tender, image, &[])?;
+        self.serving(self.start(tender, image, &[])?)
+    }
+
+    /// The same, recorded to a file that the tender can inherit.
+    pub fn serve_recorded(&self, tender: &Path, image: &Path, file: &File) -> Result<Process> {
+        let mut command = Command::new(tender);
+        command
+            .arg("--record")
+            .arg(format!("fd:{}", file.as_raw_fd()));
+        self.serving(self.start_with(&mut command, image, &[])?)
+    }
+
+    fn serving(&self, mut process: Process) -> Result<Process> {
         let answered = self.client.enter(|| peers::ready(image_at(80)));
         if answered.is_err() {
             // It may have ended with a reason of its own.

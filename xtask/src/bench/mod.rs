@@ -23,7 +23,7 @@ use lab::Lab;
 /// What `cargo xtask bench process` takes.
 #[derive(Args)]
 #[command(
-    after_help = "Names for --only: spawn http bulk burst memory idle size run
+    after_help = "Names for --only: spawn http record bulk burst memory idle size run
 A bar that is missed is shown, and is no error; what cannot be measured is one."
 )]
 pub struct Arguments {
@@ -56,9 +56,10 @@ struct Bench {
 
 type Measure = fn(&Bench) -> Result<Vec<Row>>;
 
-const BENCHMARKS: [(&str, Measure); 8] = [
+const BENCHMARKS: [(&str, Measure); 9] = [
     ("spawn", spawn::measure),
     ("http", http::requests),
+    ("record", http::recorded),
     ("bulk", bulk::measure),
     ("burst", http::burst),
     ("memory", memory::resident),
