@@ -12,10 +12,10 @@ use mirage_device::{
 
 use crate::begin::{self, Begin, Device, Info, describe};
 use crate::event::{Event, Kind};
-use crate::format::{MODE, RECORD, REPLAY, REPLAY_AND_PAUSE, SEGMENT_HEAD, number_at};
+use crate::format::{EVENTS, EVENTS_END, MODE, RECORD, SEGMENT_HEAD, number_at};
 use crate::outcome::{self, CORRUPT, DIVERGED, EXITED, FULL, Outcome, TOO_LARGE, USED_UP};
-use crate::tape::{Checkpoint, Segment, Tape, place};
-use crate::wire::{Checksum, LONGEST, Line, Reader};
+use crate::tape::{Checkpoint, Tape, is_replay, number, place, resumes_at};
+use crate::wire::{Checksum, LONGEST, Line};
 
 /// The status with which a replay ends that cannot go on; the tape says why.
 const CANNOT_GO_ON: u8 = 123;
@@ -69,10 +69,10 @@ impl<P: Platform, T: Tape> Door<P, T> {
             events: Cell::new(0),
             clock: Cell::new(0),
         };
-        match door.tape.as_ref().map(|tape| tape.word(MODE)) {
+        match &door.tape {
             None => {}
-            Some(RECORD) => door.start_recording(),
-            Some(REPLAY | REPLAY_AND_PAUSE) => door.start_replay(),
+            Some(tape) if is_replay(tape) => door.start_replay(),
+            Some(tape) if tape.word(MODE) == RECORD => door.start_recording(),
             Some(_) => door.fail(CORRUPT, &Event::new(Kind::Argument)),
         }
         door
@@ -197,7 +197,7 @@ impl<P: Platform, T: Tape> Door<P, T> {
                     return false;
                 }
                 Checkpoint::Resumed => {
-                    self.enter(Segment::oldest(tape));
+                    self.enter();
                     return false;
                 }
             }
@@ -206,14 +206,14 @@ impl<P: Platform, T: Tape> Door<P, T> {
             self.stop(FULL, 0);
             return false;
         }
-        for (word, at) in [number, self.events.get(), saved as u64].iter().zip(0..) {
-            tape.set_word(start + 8 * at, *word);
+        let words = [number, self.events.get(), saved as u64, self.clock.get()];
+        for (word, at) in words.iter().zip((start..).step_by(8)) {
+            tape.set_word(at, *word);
         }
         self.segment.set(number);
         self.start.set(start);
         self.at.set(checkpoint + saved);
         self.end.set(end);
-        self.clock.set(0);
         self.commit();
         tape.set_word(number_at(index), number);
         true
@@ -269,10 +269,9 @@ impl<P: Platform, T: Tape> Door<P, T> {
 /// Replay.
 impl<P: Platform, T: Tape> Door<P, T> {
     fn start_replay(&mut self) {
-        let first = self.tape.as_ref().and_then(Segment::oldest);
-        let begins = first.filter(|segment| segment.number == 1);
-        self.enter(begins);
-        self.begin = self.read_begin();
+        self.enter();
+        let begins = self.tape.as_ref().is_some_and(|t| resumes_at(t).is_none());
+        self.begin = begins.then(|| self.read_begin()).flatten();
         if self.begin.is_none() {
             self.fail(CORRUPT, &Event::new(Kind::Argument));
         }
@@ -300,17 +299,13 @@ impl<P: Platform, T: Tape> Door<P, T> {
         Some(begin)
     }
 
-    /// Goes on with the first event of a segment.
-    fn enter(&self, segment: Option<Segment>) {
+    /// Goes on with the first event of the copy that is repeated.
+    fn enter(&self) {
         self.mode.set(Mode::Replay);
-        let Some(segment) = segment else {
-            self.fail(CORRUPT, &Event::new(Kind::Argument));
-        };
-        self.segment.set(segment.number);
-        self.at.set(segment.events);
-        self.end.set(segment.end);
-        self.events.set(segment.first);
-        self.clock.set(0);
+        if let Some(tape) = &self.tape {
+            self.at.set(number(tape, EVENTS));
+            self.end.set(number(tape, EVENTS_END).min(tape.len()));
+        }
     }
 
     fn replaying(&self) -> bool {
@@ -322,22 +317,15 @@ impl<P: Platform, T: Tape> Door<P, T> {
         let Some(tape) = &self.tape else {
             self.fail(CORRUPT, call);
         };
-        if self.at.get() >= self.end.get() {
-            match Segment::numbered(tape, self.segment.get().wrapping_add(1)) {
-                Some(next) if next.events < next.end => self.enter(Some(next)),
-                _ => {
-                    outcome::write(tape, USED_UP, self.events.get(), self.at.get(), call);
-                    tape.pause();
-                    self.platform.exit(CANNOT_GO_ON);
-                }
-            }
+        let at = self.at.get();
+        if at >= self.end.get() {
+            self.fail(USED_UP, call);
         }
-        let mut reader = Reader::new(tape, self.at.get(), self.end.get());
-        match Event::read(&mut reader) {
+        match Event::read(tape, at, self.end.get()) {
             None => self.fail(CORRUPT, call),
-            Some(recorded) if !call.agrees(&recorded) => self.fail(DIVERGED, call),
-            Some(recorded) => {
-                self.at.set(reader.at);
+            Some((recorded, _)) if !call.agrees(&recorded) => self.fail(DIVERGED, call),
+            Some((recorded, next)) => {
+                self.at.set(next);
                 self.events.set(self.events.get() + 1);
                 recorded
             }
@@ -455,21 +443,16 @@ impl<P: Platform, T: Tape> Door<P, T> {
         event.len = frame.len() as u64;
         let mut checksum = Checksum::new();
         checksum.add(frame);
-        let mut offload = [0; 12];
+        let mut offload = 0;
         if let Some(ChecksumStart { start, offset }) = transmit.checksum {
-            let ([a, b], [c, d]) = (start.to_le_bytes(), offset.to_le_bytes());
-            offload = [1, a, b, c, d, 0, 0, 0, 0, 0, 0, 0];
+            offload = 1 << 63 | u64::from(start) << 16 | u64::from(offset);
         }
         if let Some(part) = transmit.segmentation {
-            let ([a, b], [c, d]) = (
-                part.header_len.to_le_bytes(),
-                part.segment_size.to_le_bytes(),
-            );
-            let [.., place_a, place_b, place_c, place_d, kind, some] = &mut offload;
-            (*place_a, *place_b, *place_c, *place_d) = (a, b, c, d);
-            (*kind, *some) = (part.ipv6.into(), 1);
+            let kind = 2 | u64::from(part.ipv6);
+            let lens = u64::from(part.header_len) << 16 | u64::from(part.segment_size);
+            checksum.add(&(kind << 32 | lens).to_le_bytes());
         }
-        checksum.add(&offload);
+        checksum.add(&offload.to_le_bytes());
         event.checksum = checksum.finish();
         if self.recording(0) {
             let sent = self.platform.net_send(device, frame, transmit);
@@ -780,7 +763,10 @@ fn block_error(code: u8) -> BlockError {
 
 #[cfg(test)]
 impl<P: Platform, T: Tape> Door<P, T> {
-    pub(crate) fn next_segment_of_test(&self) -> bool {
-        self.next_segment()
+    /// Resumes with the state that a checkpoint would have: that of this door.
+    pub(crate) fn resume_of_test(&self, (events, clock): (u64, u64)) -> bool {
+        self.events.set(events);
+        self.clock.set(clock);
+        !self.next_segment() && self.replaying()
     }
 }

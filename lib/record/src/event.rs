@@ -1,7 +1,7 @@
 use core::fmt;
 
 use crate::tape::Tape;
-use crate::wire::{Line, Reader};
+use crate::wire::{LONGEST, Line, number};
 
 /// What an event is: one call of the platform boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,31 +150,40 @@ impl Event {
         }
     }
 
-    /// Reads an event and passes over its payload. `None` when it is not whole or is none.
-    pub(crate) fn read<T: Tape + ?Sized>(reader: &mut Reader<'_, T>) -> Option<Self> {
-        let first = reader.byte()?;
+    /// Reads an event of a tape, and where the next one begins. `None` when it is none, or not
+    /// whole before `end`.
+    pub(crate) fn read<T: Tape + ?Sized>(tape: &T, at: usize, end: usize) -> Option<(Self, usize)> {
+        let mut line = [0; LONGEST];
+        let line = line.get_mut(..end.checked_sub(at)?.min(LONGEST))?;
+        tape.read(at, line);
+        let mut bytes = line.iter().copied();
+        let mut event = Self::parse(&mut bytes)?;
+        event.payload = at + (line.len() - bytes.len());
+        let has_payload = event.kind.fields() & PAYLOAD != 0 && event.code < 2;
+        let payload = if has_payload { event.len } else { 0 };
+        let next = event.payload.checked_add(usize::try_from(payload).ok()?)?;
+        (next <= end).then_some((event, next))
+    }
+
+    fn parse(bytes: &mut impl Iterator<Item = u8>) -> Option<Self> {
+        let first = bytes.next()?;
         let mut event = Self::new(Kind::from_bits(first)?);
         let fields = event.kind.fields();
         event.code = first >> 4;
         if fields & DEVICE != 0 {
-            event.device = reader.byte()?;
+            event.device = bytes.next()?;
         }
         if fields & OFFSET != 0 {
-            event.offset = reader.number()?;
+            event.offset = number(bytes)?;
         }
         if fields & LEN != 0 {
-            event.len = reader.number()?;
+            event.len = number(bytes)?;
         }
         if fields & CHECKSUM != 0 {
-            let mut bytes = [0; 4];
-            reader.bytes(&mut bytes)?;
-            event.checksum = u32::from_le_bytes(bytes);
+            for shift in [0, 8, 16, 24] {
+                event.checksum |= u32::from(bytes.next()?) << shift;
+            }
         }
-        let payload = match fields & PAYLOAD != 0 && event.code < 2 {
-            true => usize::try_from(event.len).ok()?,
-            false => 0,
-        };
-        event.payload = reader.skip(payload)?;
         Some(event)
     }
 

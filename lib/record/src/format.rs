@@ -5,7 +5,7 @@
 //! | offset | what |
 //! |---|---|
 //! | 0 | [`MAGIC`], whose last byte is the version |
-//! | 8 | what it is for: [`RECORD`], [`REPLAY`] or [`REPLAY_AND_PAUSE`]; a file at rest has 0 |
+//! | 8 | what it is for: [`RECORD`]; [`REPLAY`] or [`REPLAY_AND_PAUSE`] in the copy that is repeated |
 //! | 16 | offset of the first segment, a multiple of 4096 |
 //! | 24 | length of a segment, a multiple of 4096 |
 //! | 32 | length of the description, which begins at 4096 |
@@ -23,8 +23,8 @@
 //! is `\n` and a backslash `\\`. See [`Description`](crate::Description). What follows up to the
 //! first segment is zero.
 //!
-//! A **segment** begins with three words: its number again, the number of its first event, and the
-//! length of its checkpoint. Then come the checkpoint, whose form is the platform's own, and the
+//! A **segment** begins with four words: its number again, the number of its first event, the length
+//! of its checkpoint, and what the clock showed last. Then come the checkpoint, whose form is the platform's own, and the
 //! events. Segments are numbered from 1; the one with number 1 has no checkpoint and begins where
 //! the program does. An event is complete once the segment's word of used bytes, which is written
 //! last, reaches past it. A file may end behind the last used byte.
@@ -42,7 +42,7 @@
 //!
 //! | kind | | code | offset | length | checksum | payload |
 //! |---|---|---|---|---|---|---|
-//! | 1 | now | | nanoseconds since the last one in this segment, or since the clock's start | | | |
+//! | 1 | now | | nanoseconds since the last one, or since the clock's start | | | |
 //! | 2 | wall | 0 a time, 2 none | seconds | nanoseconds | | |
 //! | 3 | entropy | 0 | | bytes asked for | | the bytes |
 //! | 4 | console | | | bytes | of them | |
@@ -65,6 +65,11 @@
 //! byte of flags, six bytes, two words of eight bytes, and its name. 1, a network device: flags 1
 //! checksums, 2 IPv4 segments, 4 IPv6 segments; its address; MTU and longest frame. 2, a block
 //! device: flags 1 writable, 2 discarded bytes are zero; zeros; size and sector.
+
+//! What is repeated is a **copy** that [`Recording::replay`](crate::Recording::replay) makes: the first
+//! page, then the checkpoint that it begins with, if there is one, then all events, one after the other.
+//! Its words at 200 and 208 say where the events begin and end, those at 216 and 224 where the checkpoint
+//! is and how long.
 
 /// How a recording begins.
 pub const MAGIC: [u8; 8] = *b"MirageR\x01";
@@ -90,9 +95,13 @@ pub(crate) const DESCRIPTION: usize = 32;
 pub(crate) const TABLE: usize = 64;
 pub(crate) const OUTCOME: usize = 128;
 pub(crate) const STATUS: usize = 192;
+pub(crate) const EVENTS: usize = 200;
+pub(crate) const EVENTS_END: usize = 208;
+pub(crate) const CHECKPOINT: usize = 216;
+pub(crate) const CHECKPOINT_LEN: usize = 224;
 
 /// Bytes before a segment's checkpoint.
-pub(crate) const SEGMENT_HEAD: usize = 24;
+pub(crate) const SEGMENT_HEAD: usize = 32;
 
 /// Where a segment's number stands; the word after it says how many bytes are used.
 pub(crate) const fn number_at(segment: usize) -> usize {

@@ -9,16 +9,19 @@
 //!
 //! ```
 //! # use mirage_device::{Instant, Platform};
-//! # fn run(platform: impl Platform, same: impl Platform) {
-//! use mirage_record::{Description, Door, Memory};
+//! # use mirage_record::RecordingError;
+//! # fn run(platform: impl Platform, same: impl Platform) -> Result<(), RecordingError> {
+//! use mirage_record::{Description, Door, Memory, Recording};
 //!
 //! let tape = Memory::recording(&Description::default(), 1 << 20);
 //! let door = Door::new(platform, Some(tape));
 //! let seen = door.now();
 //!
 //! let file = door.tape().unwrap().to_bytes();
-//! let again = Door::new(same, Some(Memory::replaying(file)));
+//! let recording = Recording::read(&file)?;
+//! let again = Door::new(same, Some(Memory::replaying(&recording)));
 //! assert_eq!(again.now(), seen);
+//! # Ok(())
 //! # }
 //! ```
 //!

@@ -3,7 +3,6 @@ use core::fmt;
 use crate::event::{Event, Kind};
 use crate::format::OUTCOME;
 use crate::tape::Tape;
-use crate::wire::Reader;
 
 /// How a recording or a replay ended, as the unikernel itself has left it on the tape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +73,6 @@ pub(crate) fn write<T: Tape + ?Sized>(tape: &T, kind: u64, number: u64, at: usiz
 }
 
 impl Outcome {
-    /// Where in a file the words are, and what they are while nothing has ended.
-    pub fn open() -> (usize, [u8; 56]) {
-        (OUTCOME, [0; 56])
-    }
-
     /// Reads what is on the tape.
     pub fn read<T: Tape + ?Sized>(tape: &T) -> Self {
         let word = |number: usize| tape.word(OUTCOME + 8 * number);
@@ -100,7 +94,7 @@ impl Outcome {
             USED_UP => Self::UsedUp { event, call },
             DIVERGED => {
                 let at = usize::try_from(word(2)).unwrap_or(usize::MAX);
-                let recorded = Event::read(&mut Reader::new(tape, at, tape.len()));
+                let recorded = Event::read(tape, at, tape.len()).map(|(event, _)| event);
                 Self::Diverged {
                     event,
                     call,

@@ -1,12 +1,15 @@
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use crate::description::Description;
 use crate::event::{Event, Kind};
-use crate::format::{DESCRIPTION, LEAST_SEGMENT, MAGIC, PAGE, SEGMENT, START, STATUS};
+use crate::format::{
+    CHECKPOINT, CHECKPOINT_LEN, DESCRIPTION, EVENTS, EVENTS_END, LEAST_SEGMENT, MAGIC, MODE,
+    OUTCOME, PAGE, REPLAY, REPLAY_AND_PAUSE, SEGMENT, SEGMENT_HEAD, START, STATUS, number_at,
+};
 use crate::outcome::Outcome;
-use crate::tape::{Segment, Tape};
-use crate::wire::Reader;
+use crate::tape::{Tape, place};
 
 /// A recording that was read and found whole. Whoever wrote it need not be trusted.
 #[derive(Debug)]
@@ -132,8 +135,52 @@ impl<'a> Recording<'a> {
             segment: self.first,
             at: self.first.events,
             number: self.first.first,
-            clock: 0,
+            clock: self.first.clock,
         }
+    }
+
+    /// The number of its first event, and what the clock showed before it.
+    #[cfg(test)]
+    pub(crate) fn beginning(&self) -> (u64, u64) {
+        (self.first.first, self.first.clock)
+    }
+
+    /// The copy that is repeated, whole pages: a tape for [`Door::new`](crate::Door::new). It
+    /// pauses at its end if a debugger is there.
+    pub fn replay(&self, pause: bool) -> Vec<u8> {
+        let mut copy = self.file.get(..PAGE).unwrap_or_default().to_vec();
+        copy.resize(PAGE, 0);
+        let (at, len) = self.first.checkpoint;
+        copy.extend_from_slice(self.file.get(at..at + len).unwrap_or_default());
+        let events = copy.len();
+        let mut segment = Some(self.first);
+        while let Some(Segment {
+            number,
+            events,
+            end,
+            ..
+        }) = segment
+        {
+            copy.extend_from_slice(self.file.get(events..end).unwrap_or_default());
+            segment = number
+                .checked_add(1)
+                .and_then(|next| Segment::numbered(self.file, next));
+        }
+        let words = [
+            (MODE, if pause { REPLAY_AND_PAUSE } else { REPLAY }),
+            (OUTCOME, 0),
+            (EVENTS, events as u64),
+            (EVENTS_END, copy.len() as u64),
+            (CHECKPOINT, PAGE as u64),
+            (CHECKPOINT_LEN, len as u64),
+        ];
+        for (at, word) in words {
+            if let Some(place) = copy.get_mut(at..at + 8) {
+                place.copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        copy.resize(copy.len().next_multiple_of(PAGE), 0);
+        copy
     }
 
     /// How it ended, as the unikernel itself left it.
@@ -167,6 +214,66 @@ fn head(file: &[u8]) -> Option<Description> {
     Description::parse(core::str::from_utf8(text).ok()?)
 }
 
+/// A segment that is whole, as far as its own words tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Segment {
+    number: u64,
+    /// The number of its first event.
+    first: u64,
+    /// What the clock showed last before it.
+    clock: u64,
+    /// Where its checkpoint lies, and its length.
+    checkpoint: (usize, usize),
+    /// Where its events begin and end.
+    events: usize,
+    end: usize,
+}
+
+impl Segment {
+    /// The segment in place `index`, if a valid one is there.
+    fn find(tape: &[u8], index: usize) -> Option<Self> {
+        let number = tape.word(number_at(index));
+        let used = usize::try_from(tape.word(number_at(index) + 8)).ok()?;
+        let (start, len) = place(tape, index);
+        let end = start.checked_add(used)?;
+        // A slice's own length: it is a tape, too.
+        if number == 0 || used > len || end > <[u8]>::len(tape) || tape.word(start) != number {
+            return None;
+        }
+        let checkpoint = usize::try_from(tape.word(start + 16)).ok()?;
+        let events = start.checked_add(SEGMENT_HEAD)?.checked_add(checkpoint)?;
+        (events <= end).then_some(Self {
+            number,
+            first: tape.word(start + 8),
+            clock: tape.word(start + 24),
+            checkpoint: (start + SEGMENT_HEAD, checkpoint),
+            events,
+            end,
+        })
+    }
+
+    /// The segment that a replay begins with: the older one, unless something is missing between
+    /// the two.
+    fn oldest(tape: &[u8]) -> Option<Self> {
+        match (Self::find(tape, 0), Self::find(tape, 1)) {
+            (Some(a), Some(b)) if b.follows(&a) => Some(a),
+            (Some(a), Some(b)) if a.follows(&b) => Some(b),
+            (Some(a), Some(b)) => Some(if a.number > b.number { a } else { b }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The segment with this number.
+    fn numbered(tape: &[u8], number: u64) -> Option<Self> {
+        let mut both = (0..2).filter_map(|index| Self::find(tape, index));
+        both.find(|segment| segment.number == number)
+    }
+
+    fn follows(&self, other: &Self) -> bool {
+        other.number.checked_add(1) == Some(self.number)
+    }
+}
+
 /// The events of a recording.
 #[derive(Debug)]
 pub struct Events<'a> {
@@ -189,17 +296,15 @@ impl Iterator for Events<'_> {
                 return Some(Err(RecordingError::Gap));
             }
             self.at = self.segment.events;
-            self.clock = 0;
             return self.next();
         }
-        let mut reader = Reader::new(self.file, self.at, self.segment.end);
         let number = self.number;
-        let Some(mut event) = Event::read(&mut reader) else {
+        let Some((mut event, next)) = Event::read(self.file, self.at, self.segment.end) else {
             self.at = usize::MAX;
             self.segment.number = u64::MAX;
             return Some(Err(RecordingError::Event(number)));
         };
-        self.at = reader.at;
+        self.at = next;
         self.number = self.number.wrapping_add(1);
         if event.kind == Kind::Now {
             self.clock = self.clock.wrapping_add(event.offset);

@@ -4,7 +4,11 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::description::Description;
-use crate::format::{MODE, PAGE, REPLAY, REPLAY_AND_PAUSE, SEGMENT_HEAD, number_at};
+use crate::format::{
+    CHECKPOINT, CHECKPOINT_LEN, DESCRIPTION, MAGIC, MODE, PAGE, REPLAY, REPLAY_AND_PAUSE, SEGMENT,
+    START,
+};
+use crate::recording::Recording;
 
 /// Memory that a recording is in.
 ///
@@ -65,8 +69,13 @@ pub fn is_replay<T: Tape + ?Sized>(tape: &T) -> bool {
 /// The checkpoint that a replay begins with, its place and length; `None` when it begins where
 /// the program does, and when nothing is to be repeated. Returns at once.
 pub fn resumes_at<T: Tape + ?Sized>(tape: &T) -> Option<(usize, usize)> {
-    let first = Segment::oldest(tape).filter(|first| first.number > 1)?;
-    is_replay(tape).then_some(first.checkpoint)
+    let len = number(tape, CHECKPOINT_LEN);
+    (is_replay(tape) && len > 0).then(|| (number(tape, CHECKPOINT), len))
+}
+
+/// A word that is a place or a length.
+pub(crate) fn number<T: Tape + ?Sized>(tape: &T, at: usize) -> usize {
+    usize::try_from(tape.word(at)).unwrap_or(usize::MAX)
 }
 
 /// A tape in memory that grows up to a limit. It takes no checkpoints: a recording ends when it
@@ -89,16 +98,12 @@ impl Memory {
         }
     }
 
-    /// A recording that is to be repeated. Check it first: see
-    /// [`Recording`](crate::Recording).
-    pub fn replaying(mut file: Vec<u8>) -> Self {
-        if let Some(mode) = file.get_mut(MODE..MODE + 8) {
-            mode.copy_from_slice(&REPLAY.to_le_bytes());
-        }
-        let limit = file.len();
+    /// A recording that is to be repeated.
+    pub fn replaying(recording: &Recording<'_>) -> Self {
+        let bytes = recording.replay(false);
         Self {
-            bytes: RefCell::new(file),
-            limit,
+            limit: bytes.len(),
+            bytes: RefCell::new(bytes),
         }
     }
 
@@ -112,13 +117,9 @@ impl Memory {
         }
     }
 
-    /// What is on it, as a file at rest has it.
+    /// What is on it: of a recording, its file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.bytes.borrow().clone();
-        if let Some(mode) = bytes.get_mut(MODE..MODE + 8) {
-            mode.fill(0);
-        }
-        bytes
+        self.bytes.borrow().clone()
     }
 }
 
@@ -218,67 +219,10 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// A segment that is whole, as far as its own words tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub number: u64,
-    /// The number of its first event.
-    pub first: u64,
-    /// Where its checkpoint lies, and its length.
-    pub checkpoint: (usize, usize),
-    /// Where its events begin and end.
-    pub events: usize,
-    pub end: usize,
-}
-
 /// Where a segment begins, and its length.
 pub(crate) fn place<T: Tape + ?Sized>(tape: &T, index: usize) -> (usize, usize) {
-    let number = |at| usize::try_from(tape.word(at)).unwrap_or(0);
-    let (start, len) = (number(crate::format::START), number(crate::format::SEGMENT));
+    let (start, len) = (number(tape, START), number(tape, SEGMENT));
     (start.saturating_add(len.saturating_mul(index & 1)), len)
-}
-
-impl Segment {
-    /// The segment in place `index`, if a valid one is there.
-    pub fn find<T: Tape + ?Sized>(tape: &T, index: usize) -> Option<Self> {
-        let number = tape.word(number_at(index));
-        let used = usize::try_from(tape.word(number_at(index) + 8)).ok()?;
-        let (start, len) = place(tape, index);
-        let end = start.checked_add(used)?;
-        if number == 0 || used > len || end > tape.len() || tape.word(start) != number {
-            return None;
-        }
-        let checkpoint = usize::try_from(tape.word(start + 16)).ok()?;
-        let events = start.checked_add(SEGMENT_HEAD)?.checked_add(checkpoint)?;
-        (events <= end).then_some(Self {
-            number,
-            first: tape.word(start + 8),
-            checkpoint: (start + SEGMENT_HEAD, checkpoint),
-            events,
-            end,
-        })
-    }
-
-    /// The segment that a replay begins with: the older one, unless something is missing between
-    /// the two.
-    pub fn oldest<T: Tape + ?Sized>(tape: &T) -> Option<Self> {
-        match (Self::find(tape, 0), Self::find(tape, 1)) {
-            (Some(a), Some(b)) if b.follows(&a) => Some(a),
-            (Some(a), Some(b)) if a.follows(&b) => Some(b),
-            (Some(a), Some(b)) => Some(if a.number > b.number { a } else { b }),
-            (a, b) => a.or(b),
-        }
-    }
-
-    /// The segment with this number.
-    pub fn numbered<T: Tape + ?Sized>(tape: &T, number: u64) -> Option<Self> {
-        let mut both = (0..2).filter_map(|index| Self::find(tape, index));
-        both.find(|segment| segment.number == number)
-    }
-
-    fn follows(&self, other: &Self) -> bool {
-        other.number.checked_add(1) == Some(self.number)
-    }
 }
 
 /// The first bytes of a recording whose segments have `segment` bytes.
@@ -286,10 +230,10 @@ pub(crate) fn head(description: &[u8], segment: usize) -> Vec<u8> {
     let start = PAGE + description.len().next_multiple_of(PAGE);
     let mut head = vec![0; start];
     let words = [
-        (0, u64::from_le_bytes(crate::format::MAGIC)),
-        (crate::format::START, start as u64),
-        (crate::format::SEGMENT, segment as u64),
-        (crate::format::DESCRIPTION, description.len() as u64),
+        (0, u64::from_le_bytes(MAGIC)),
+        (START, start as u64),
+        (SEGMENT, segment as u64),
+        (DESCRIPTION, description.len() as u64),
     ];
     for (at, word) in words {
         if let Some(place) = head.get_mut(at..at + 8) {

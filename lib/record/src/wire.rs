@@ -1,7 +1,5 @@
 //! Numbers and checksums.
 
-use crate::tape::Tape;
-
 /// The most bytes before an event's payload: a byte, the device, two numbers, the checksum.
 pub(crate) const LONGEST: usize = 1 + 1 + 10 + 10 + 4;
 
@@ -39,64 +37,22 @@ impl Line {
     }
 }
 
-/// Reads a part of a tape. What it would read past the end is `None`.
-#[derive(Debug)]
-pub(crate) struct Reader<'a, T: ?Sized> {
-    tape: &'a T,
-    pub at: usize,
-    end: usize,
-}
-
-impl<'a, T: Tape + ?Sized> Reader<'a, T> {
-    /// From `at` to `end`, or to the tape's end when that comes first.
-    pub fn new(tape: &'a T, at: usize, end: usize) -> Self {
-        let end = end.min(tape.len());
-        Self { tape, at, end }
-    }
-
-    pub fn left(&self) -> usize {
-        self.end.saturating_sub(self.at)
-    }
-
-    pub fn byte(&mut self) -> Option<u8> {
-        let mut byte = [0];
-        self.bytes(&mut byte)?;
-        let [byte] = byte;
-        Some(byte)
-    }
-
-    pub fn bytes(&mut self, buffer: &mut [u8]) -> Option<()> {
-        let at = self.skip(buffer.len())?;
-        self.tape.read(at, buffer);
-        Some(())
-    }
-
-    /// Passes over `len` bytes; yields where they begin.
-    pub fn skip(&mut self, len: usize) -> Option<usize> {
-        if len > self.left() {
+/// Reads a number. `None` when the bytes end in it, or it has more than 64 bits.
+pub(crate) fn number(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes.next()?;
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if shift == 63 && bits > 1 {
             return None;
         }
-        let at = self.at;
-        self.at += len;
-        Some(at)
-    }
-
-    pub fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
+        number |= bits << shift;
+        if byte < 0x80 {
+            return Some(number);
         }
-        None
     }
+    None
 }
 
 /// A checksum that finds what differs, not what somebody forges: four lanes of multiplications,

@@ -73,7 +73,8 @@ pub fn run(replay: &Replay, ui: &Ui) -> Result<ExitCode, Report> {
     let description = recording.description();
     let image = image(replay, &recording, ui)?;
 
-    let tape = tape(&bytes, replay.debug.gdb.is_some()).into_diagnostic()?;
+    let mut copy = recording.replay(replay.debug.gdb.is_some());
+    let tape = memory(&copy).into_diagnostic()?;
     let tender = Tender::new()
         .into_diagnostic()
         .wrap_err("the tender could not be laid down in memory")?;
@@ -93,14 +94,10 @@ pub fn run(replay: &Replay, ui: &Ui) -> Result<ExitCode, Report> {
     let watch = replay.debug.watch(&image, ui)?;
     let session = Session::start(&description.name, command, Some(watch), ui)?;
     let status = session.wait(ui)?;
-    let mut after = vec![0; format::PAGE];
-    pread(&tape, &mut after, 0).into_diagnostic()?;
-    // The recorded event that it diverges at is behind the first page.
-    let mut whole = bytes.clone();
-    for (place, byte) in whole.iter_mut().zip(&after) {
-        *place = *byte;
-    }
-    let outcome = Outcome::read(whole.as_slice());
+    // The image has left in the first page how it ended.
+    let head = copy.get_mut(..format::PAGE).unwrap_or_default();
+    pread(&tape, head, 0).into_diagnostic()?;
+    let outcome = Outcome::read(copy.as_slice());
     conclude(&recording, outcome, status, ui)
 }
 
@@ -184,23 +181,14 @@ fn image(replay: &Replay, recording: &Recording<'_>, ui: &Ui) -> Result<PathBuf,
     path.canonicalize().into_diagnostic()
 }
 
-/// A copy of the recording that the image may write to: it leaves there how it ended.
-fn tape(bytes: &[u8], pause: bool) -> rustix::io::Result<OwnedFd> {
-    let len = bytes.len().next_multiple_of(format::PAGE);
-    let tape = zeros(len as u64)?;
+/// Memory with these bytes, which the tender inherits.
+fn memory(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let file = zeros(bytes.len() as u64)?;
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        at += pwrite(&tape, rest, at as u64)?;
+        at += pwrite(&file, rest, at as u64)?;
     }
-    let mode = match pause {
-        true => format::REPLAY_AND_PAUSE,
-        false => format::REPLAY,
-    };
-    let (at, outcome) = Outcome::open();
-    for (at, word) in [(format::MODE, &mode.to_le_bytes()[..]), (at, &outcome)] {
-        pwrite(&tape, word, at as u64)?;
-    }
-    Ok(tape)
+    Ok(file)
 }
 
 /// Zeros in memory that the tender inherits.

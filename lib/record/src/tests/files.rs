@@ -57,10 +57,10 @@ fn an_event_is_as_it_is_laid_down() {
         &crate::wire::Checksum::of(b"hello").to_le_bytes(),
     ]
     .concat();
-    // The head, and three words.
-    let events = 2 * PAGE + 24;
+    // The head, and four words.
+    let events = 2 * PAGE + 32;
     assert_eq!(file[events..], expected);
-    assert_eq!(file[72..80], (24 + expected.len() as u64).to_le_bytes());
+    assert_eq!(file[72..80], (32 + expected.len() as u64).to_le_bytes());
 }
 
 #[test]
@@ -123,9 +123,13 @@ fn use_it(file: &[u8], calls: &[Call]) {
             assert!(!event.to_string().is_empty());
         }
         assert!(!recording.outcome().to_string().is_empty());
+        repeat(recording.replay(false), calls);
     }
+}
+
+fn repeat(copy: Vec<u8>, calls: &[Call]) {
     ending(|| {
-        let door = Door::new(World::new(0), Some(Memory::replaying(file.to_vec())));
+        let door = Door::new(World::new(0), Some(Memory::blank(copy)));
         let _ = door.outcome().to_string();
         assert!(door.arguments().count() < 1 << 20);
         for call in calls {
@@ -179,6 +183,25 @@ proptest! {
         let mut file = file(5, &calls);
         file[8 * at..8 * at + 8].copy_from_slice(&word.to_le_bytes());
         use_it(&file, &calls);
+    }
+
+    #[test]
+    fn a_damaged_copy_never_panics(
+        seed in any::<u64>(),
+        calls in calls(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..10),
+        word in prop::option::of((0usize..30, prop_oneof![any::<u64>(), 0u64..20_000])),
+    ) {
+        let file = file(seed, &calls);
+        let mut copy = Recording::read(&file).unwrap().replay(false);
+        let len = copy.len();
+        for (at, byte) in changes {
+            copy[at.index(len)] = byte;
+        }
+        if let Some((at, word)) = word {
+            copy[8 * at..8 * at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        repeat(copy, &calls);
     }
 
     #[test]
