@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         }
         Command::Run(run) => {
             let ui = Ui::new(run.json);
-            build::build(&run.application, &run.settings, &ui)
+            launch::check(run)
+                .and_then(|()| build::build(&run.application, &run.settings, &ui))
                 .and_then(|summary| launch::run(&summary, run, &ui))
         }
         Command::Replay(replay) => launch::replay::run(replay, &Ui::new(replay.json)),

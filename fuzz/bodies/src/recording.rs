@@ -7,7 +7,7 @@ use crate::input::Input;
 const HEAD: usize = 2 * PAGE;
 /// Where the table of segments stands, and the bytes before a segment's checkpoint.
 const TABLE: usize = 64;
-const SEGMENT_HEAD: usize = 24;
+const SEGMENT_HEAD: usize = 32;
 
 /// A recording of two segments with any events, and any words of it changed: what is accepted
 /// holds the events that a reading by the description of the format finds, and each is inside.
@@ -39,12 +39,14 @@ pub fn recording(input: &[u8]) {
     assert_eq!((recording.len(), recording.is_empty()), (count, count == 0));
     if recording.is_whole() {
         let begin = recording.events().next().and_then(Result::ok);
-        assert!(begin.is_some_and(|(at, begin)| (at, begin.kind) == (0, Kind::Begin)));
+        assert!(begin.is_some_and(|(at, begin)| (at, begin.kind) == (0, Kind::Argument)));
     }
     if changes.is_empty() {
         assert_eq!(seen, plain_reading(&file));
     }
     let _ = (recording.outcome(), recording.status(), recording.span());
+    let copy = recording.replay(false);
+    assert!(copy.len().is_multiple_of(PAGE) && copy.len() <= file.len() + 2 * PAGE);
 }
 
 /// A file of at most two segments, the second following the first.
@@ -72,7 +74,7 @@ fn file(input: &mut Input<'_>, changes: &[(u16, u8)]) -> Vec<u8> {
             input.counted()
         };
         file.resize(HEAD + place * segment, 0);
-        for word in [number, first_event, checkpoint.len() as u64] {
+        for word in [number, first_event, checkpoint.len() as u64, 0] {
             file.extend(word.to_le_bytes());
         }
         file.extend(checkpoint);
@@ -96,7 +98,7 @@ fn file(input: &mut Input<'_>, changes: &[(u16, u8)]) -> Vec<u8> {
 }
 
 fn has_payload(kind: u8, code: u8) -> bool {
-    matches!(kind, 3 | 5 | 7 | 14) && code < 2
+    matches!(kind, 3 | 5 | 7 | 14 | 15) && code < 2
 }
 
 /// The events of both segments, kind and code, by the tables in the description of the format.
@@ -141,7 +143,7 @@ fn one(bytes: &[u8]) -> Option<((u8, u8), &[u8])> {
         2 | 12 => (false, 2, false),
         3 | 14 => (false, 1, false),
         4 => (false, 1, true),
-        5 => (true, 1, false),
+        5 | 15 => (true, 1, false),
         6 => (true, 1, true),
         7 | 10 => (true, 2, false),
         8 => (true, 2, true),

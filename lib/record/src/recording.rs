@@ -12,13 +12,24 @@ use crate::outcome::Outcome;
 use crate::tape::{Tape, place};
 
 /// A recording that was read and found whole. Whoever wrote it need not be trusted.
-#[derive(Debug)]
 pub struct Recording<'a> {
     file: &'a [u8],
     description: Description,
     first: Segment,
     events: u64,
     span: Duration,
+}
+
+impl fmt::Debug for Recording<'_> {
+    /// Without the file itself, which is long and may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording")
+            .field("description", &self.description)
+            .field("first", &self.first)
+            .field("events", &self.events)
+            .field("span", &self.span)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a file is no recording that can be repeated.
@@ -98,6 +109,11 @@ impl<'a> Recording<'a> {
             }
         }
         let count = events.number.wrapping_sub(first.first);
+        let begin = recording.events().next().and_then(Result::ok);
+        let begins = |(_, event): &(u64, Event)| event.kind == Kind::Argument;
+        if first.number == 1 && !begin.is_some_and(|begin| begins(&begin)) {
+            return Err(RecordingError::Event(0));
+        }
         recording.events = count;
         recording.span = Duration::from_nanos(now.saturating_sub(began.unwrap_or(now)));
         Ok(recording)

@@ -25,6 +25,14 @@ pub use arguments::{Attach, BlockFile};
 pub use devices::Unfit;
 pub use trace::{Frame, Symbols, Twin};
 
+/// Refuses what cannot be done with any product, before one is built.
+pub fn check(run: &Run) -> Result<(), Report> {
+    match run.record.is_some() && run.application.on == On::Host {
+        true => Err(record::Error::Host.into()),
+        false => Ok(()),
+    }
+}
+
 /// Runs a product; yields the exit status that it ended with.
 ///
 /// Waits until it has ended. Everything that can be wrong with the command line is found before
@@ -33,9 +41,6 @@ pub fn run(summary: &Summary, run: &Run, ui: &Ui) -> Result<ExitCode, Report> {
     let mut words = run.keys.clone();
     words.extend(run.log.iter().map(|level| format!("log={level}")));
     summary.check(&words)?;
-    if run.record.is_some() && run.application.on == On::Host {
-        return Err(record::Error::Host.into());
-    }
     let status = match run.application.on {
         On::Process => process::run(summary, run, &words, ui)?,
         On::Host => host::run(summary, run, &words, ui)?,

@@ -11,6 +11,7 @@ mod limits;
 mod need;
 mod packet;
 mod publish;
+mod record;
 mod sim;
 mod system;
 mod tap;
@@ -66,11 +67,12 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         images::TESTS,
         command::TESTS,
         publish::TESTS,
-        sim::TESTS,
         browser::TESTS,
         hostile::TESTS,
         limits::TESTS,
         debug::TESTS,
+        record::TESTS,
+        sim::TESTS,
         tap::TESTS,
         frames::TESTS,
         conformance::TESTS,
