@@ -10,11 +10,12 @@ use mirage_device::platform::{BlockOperation, Ticket};
 use mirage_device::{BlockError, BlockInfo};
 
 use crate::dice::{self, Purpose, mix};
+use crate::engine::Inner;
 use crate::events::What;
 use crate::kept::Kind;
 use crate::machine::State;
 use crate::network::nanos;
-use crate::world::{Inner, World};
+use crate::world::World;
 
 const SECTOR: u32 = 512;
 
