@@ -44,6 +44,8 @@ pub enum Command {
     Replay(Replay),
     /// Show an application's devices, their providers and its keys
     Describe(Describe),
+    /// Show what the running unikernels count
+    Top(Top),
     /// Name the return addresses in the log of an image that panicked without this tool
     Backtrace(Backtrace),
 }
@@ -269,6 +271,53 @@ pub struct Backtrace {
     pub path: Option<PathBuf>,
 }
 
+/// `mirage top`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mirage top
+  mirage top website --filter dropped
+  mirage top --once --json
+  mirage top --prometheus > /var/lib/prometheus/node-exporter/mirage.prom
+
+In a terminal it goes on until q or Ctrl-C.")]
+pub struct Top {
+    /// Only the unikernel of this name, or this process [default: all]
+    #[arg(value_name = "NAME|PID")]
+    pub who: Option<String>,
+    /// Only counters with this word in their name or their device's
+    #[arg(long, value_name = "WORD")]
+    pub filter: Option<String>,
+    /// Look once
+    #[arg(long)]
+    pub once: bool,
+    /// How often to look
+    #[arg(long, value_name = "SECONDS", default_value = "1")]
+    pub interval: Interval,
+    /// One JSON object a line, one line a unikernel at each look
+    #[arg(long)]
+    pub json: bool,
+    /// Once, in the text format of Prometheus
+    #[arg(long, conflicts_with_all = ["json", "interval"])]
+    pub prometheus: bool,
+}
+
+/// A time between two looks, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval(pub f64);
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Self(seconds)),
+            _ => Err(format!(
+                "`{text}` is not a number of seconds from 0.1 to 86400, for example 2"
+            )),
+        }
+    }
+}
+
 /// How a description is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
@@ -359,6 +408,14 @@ mod tests {
         assert!(parse(&["mirage", "run", "--gdb", "[::1]:7000", "site"]).is_ok());
         let error = parse(&["mirage", "run", "--gdb", "site"]).unwrap_err();
         assert!(error.to_string().contains("before a bare --gdb"), "{error}");
+    }
+
+    #[test]
+    fn an_interval_is_a_number_of_seconds_in_bounds() {
+        assert_eq!("0.5".parse(), Ok(Interval(0.5)));
+        for text in ["", "0", "-1", "NaN", "inf", "1e9", "1s"] {
+            assert!(text.parse::<Interval>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -21,10 +21,12 @@ mod graph;
 mod launch;
 mod metadata;
 mod report;
+mod running;
 mod settings;
 mod strip;
 mod summary;
 mod template;
+mod top;
 mod ui;
 
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Replay(replay) => launch::replay::run(replay, &Ui::new(replay.json)),
         Command::New(new) => template::new(new, &Ui::new(false)).map(|()| ExitCode::SUCCESS),
         Command::Describe(describe) => describe::describe(describe).map(|()| ExitCode::SUCCESS),
+        Command::Top(command) => top::top(command).map(|()| ExitCode::SUCCESS),
         Command::Backtrace(command) => backtrace::backtrace(command).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|report| {

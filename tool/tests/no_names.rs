@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the tool links: formats, which are the same on both sides.
-const LINKED: [&str; 4] = [
+const LINKED: [&str; 5] = [
+    "mirage-counters",
     "mirage-keys",
     "mirage-manifest",
     "mirage-pcap",

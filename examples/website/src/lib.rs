@@ -6,7 +6,7 @@
 use core::net::{Ipv6Addr, SocketAddr};
 
 use mirage_http::{Server, files};
-use mirage_kit::device::{Assets, Sleep, Spawn, Stack, StackError, Wall};
+use mirage_kit::device::{Assets, Counters, Sleep, Spawn, Stack, StackError, Wall};
 use mirage_kit::log;
 
 /// The keys that Cargo.toml declares.
@@ -22,6 +22,7 @@ pub async fn main(
     sleep: impl Sleep,
     wall: impl Wall,
     assets: impl Assets,
+    counters: impl Counters,
     keys: Keys,
 ) -> Result<(), StackError> {
     let here = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), keys.port);
@@ -32,6 +33,7 @@ pub async fn main(
         assets.paths().count()
     );
     match Server::new(spawn, sleep, wall)
+        .counting(&counters, "http")
         .serve(listener, files(assets))
         .await? {}
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mirage_assets::{Sealed, pack};
+use mirage_counters::Table;
 use mirage_kit::device::{Assets, Sleep, Spawn, Task};
 use mirage_sim::World;
 use mirage_sim::memory::Network;
@@ -20,6 +21,7 @@ fn every_page_of_the_docs_folder_is_served_as_it_is() {
         simulation.clone(),
         simulation.clone(),
         assets,
+        Table::new(None),
         website::Keys { port: 8080 },
     );
     simulation.spawn(main).detach();

@@ -434,7 +434,7 @@ impl<'a, B: Block, S: Sleep> Disk<'a, B, S> {
         let discarded = patiently(self.sleep, device.discard(self.at(48), self.at(8))).await;
         match discarded {
             Some(Ok(())) => {
-                report.passed(DISCARD_WAITS);
+                report.check(DISCARD_WAITS, true, "", "");
                 report.not_applicable(UNSUPPORTED, "the device can discard, and is writable");
                 let now = self.read(48, 8).await;
                 if device.info().discard_zeroes {

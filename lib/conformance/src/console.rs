@@ -72,8 +72,8 @@ pub fn seen(shown: &[u8]) -> Report {
         match shown.get(from..).and_then(|rest| rest.find(&line)) {
             Some(at) => {
                 from += at + line.len();
-                report.passed(WRITES);
-                report.passed(TOGETHER);
+                report.check(WRITES, true, "", "");
+                report.check(TOGETHER, true, "", "");
             }
             None => {
                 // Torn, or not there at all?

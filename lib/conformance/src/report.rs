@@ -87,11 +87,6 @@ impl Report {
         assert!(text.is_empty(), "the contract is broken:{text}");
     }
 
-    /// Notes that `sentence` was kept.
-    pub fn passed(&mut self, sentence: Sentence) {
-        self.note(sentence, Verdict::Passed);
-    }
-
     /// Notes that `sentence` was kept when `kept`, and broken otherwise.
     pub fn check(&mut self, sentence: Sentence, kept: bool, expected: &str, seen: impl fmt::Debug) {
         let verdict = if kept {

@@ -121,19 +121,17 @@ pub async fn check(
 
 /// The addresses at which `to` is reached from `from`, the one to prefer first.
 pub(crate) fn targets(from: &impl Stack, to: &impl Stack) -> Vec<IpAddr> {
-    let mut theirs = routable(to);
-    let ours = routable(from);
+    let of = |stack: &dyn Fn() -> Vec<mirage_device::Cidr>| -> Vec<IpAddr> {
+        let addresses = stack().into_iter().map(|cidr| cidr.address);
+        addresses
+            .filter(|address| !is_link_local(*address))
+            .collect()
+    };
+    let ours = of(&|| from.addresses());
+    let mut theirs = of(&|| to.addresses());
     theirs.retain(|to| ours.iter().any(|from| from.is_ipv4() == to.is_ipv4()));
     theirs.sort_by_key(|address| !address.is_ipv4());
     theirs
-}
-
-/// A stack's addresses that are not link-local.
-fn routable(stack: &impl Stack) -> Vec<IpAddr> {
-    let addresses = stack.addresses().into_iter().map(|cidr| cidr.address);
-    addresses
-        .filter(|address| !is_link_local(*address))
-        .collect()
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -308,7 +306,7 @@ async fn connecting(
     // Nobody accepts yet: the answer is the stack's.
     match patiently(sleep, near.connect(remote)).await {
         Some(Ok(mut flow)) => {
-            report.passed(CONNECT_WAITS);
+            report.check(CONNECT_WAITS, true, "", "");
             let accepted = patiently(sleep, listener.accept()).await;
             let carried = match accepted {
                 Some(Ok(mut accepted)) => carries(&mut flow, &mut accepted, sleep).await,

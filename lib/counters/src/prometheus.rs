@@ -41,7 +41,8 @@ impl Prometheus {
     }
 
     /// Adds a counter, with `labels` besides its own. Returns at once. One whose own label says
-    /// the same as one of these is left out: no text may have a label twice.
+    /// the same as one of these is left out, and one that is there already: no text may have a
+    /// label or a line twice.
     pub fn add(&mut self, labels: &[(&str, &str)], sample: Sample<'_>) {
         let own = sample.label().split_once('=').map_or("", |(key, _)| key);
         let mut line = String::from("{");
@@ -56,12 +57,15 @@ impl Prometheus {
             "" => drop(line.pop()),
             label => line.push_str(label),
         }
-        let _ = write!(line, "}} {}", sample.value);
+        line.push_str("} ");
         let lines = match self.metrics.get_mut(sample.metric()) {
             Some(lines) => lines,
             None => self.metrics.entry(sample.metric().into()).or_default(),
         };
-        lines.push(line);
+        if !lines.iter().any(|known| known.starts_with(&line)) {
+            let _ = write!(line, "{}", sample.value);
+            lines.push(line);
+        }
     }
 }
 
@@ -145,5 +149,11 @@ mirage_tasks{device=\"runtime\"} 2
             sample("d", "c_total{process=\"e\"}", 1),
         );
         assert_eq!(text.to_string(), "");
+        text.add(&[], sample("d", "c_total", 1));
+        text.add(&[], sample("d", "c_total", 2));
+        assert!(
+            text.to_string()
+                .ends_with("mirage_c_total{device=\"d\"} 1\n")
+        );
     }
 }

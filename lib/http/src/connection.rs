@@ -8,7 +8,7 @@ use mirage_device::{Flow, Instant, Sleep};
 
 use crate::exchange::{Exchange, Handler};
 use crate::head::{Refusal, Request, Scan};
-use crate::link::{Link, Shared};
+use crate::link::{ERRORS, Link, REQUESTS, Shared};
 use crate::server::Slot;
 use crate::wire::{Wait, Wire};
 use crate::{Error, Status};
@@ -64,6 +64,7 @@ pub(crate) async fn run<F: Flow, S: Sleep, H: Handler>(
         End::Evicted => return,
         End::Failed(error) => {
             log::debug!("connection ended: {error}");
+            connection.link.shared.count(ERRORS);
             return connection.link.wire.flow.abort();
         }
     }
@@ -95,6 +96,7 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         let (head, rest) = self.buffer.split_at_mut(head_end);
         let head = head.get(self.start..).unwrap_or_default();
         let request = Request::parse(head, &shared.limits).map_err(End::Refused)?;
+        shared.count(REQUESTS);
         self.link.begin(&request, 0..self.end - head_end);
         if !H::AT_ONCE {
             self.link.flush().await.map_err(End::Failed)?;
@@ -107,7 +109,7 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
             log::debug!("{method} {path}: {status}");
         }
         match result {
-            Ok(_) if self.link.is_answered() => {}
+            Ok(_) if self.link.is_answered() => self.link.count_answer(),
             Ok(_) => return Err(End::Failed(Error::Answered)),
             Err(error) => return Err(self.failed(error)),
         }
@@ -243,6 +245,7 @@ impl<F: Flow, S: Sleep> Connection<F, S> {
         let answer = answer.trusted("Content-Type: ", b"text/plain; charset=utf-8");
         // It fits the output and is written in `close`.
         let _sent = answer.send(text).await;
+        self.link.count_answer();
     }
 
     /// Closes so that the peer can read the last answer: a reset, which is what data for a

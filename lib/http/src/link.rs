@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::ops::Range;
 use core::time::Duration;
 
-use mirage_device::{Flow, FlowError, Sleep};
+use mirage_device::{Flow, FlowError, Sleep, Tally};
 
 use crate::body::{self, Body, Staging};
 use crate::fields::decimal_text;
@@ -58,7 +58,22 @@ pub(crate) struct Shared {
     date: Cell<(u64, DateLine)>,
     /// Buffers for answers: a connection holds one only while it has something to say.
     spare: RefCell<Vec<Vec<u8>>>,
+    /// Where requests and answers are counted, if anywhere.
+    pub tally: OnceCell<Tally>,
 }
+
+/// What a server counts: answers stand at the first digit of their status.
+pub(crate) const NAMES: [&str; 7] = [
+    "requests_total",
+    "responses_total{code=\"1xx\"}",
+    "responses_total{code=\"2xx\"}",
+    "responses_total{code=\"3xx\"}",
+    "responses_total{code=\"4xx\"}",
+    "responses_total{code=\"5xx\"}",
+    "errors_total",
+];
+pub(crate) const REQUESTS: usize = 0;
+pub(crate) const ERRORS: usize = 6;
 
 impl Shared {
     pub fn new(limits: Limits, wall: Box<dyn Fn() -> Option<Duration>>) -> Self {
@@ -67,6 +82,13 @@ impl Shared {
             wall,
             date: Cell::new((0, date_line(Duration::ZERO))),
             spare: RefCell::new(Vec::new()),
+            tally: OnceCell::new(),
+        }
+    }
+
+    pub fn count(&self, which: usize) {
+        if let Some(tally) = self.tally.get() {
+            tally.add(which, 1);
         }
     }
 
@@ -186,6 +208,11 @@ impl<F: Flow, S: Sleep> Link<F, S> {
         if self.output.is_empty() {
             self.shared.give_buffer(core::mem::take(&mut self.output));
         }
+    }
+
+    /// Counts the answer by its status.
+    pub fn count_answer(&self) {
+        self.shared.count(usize::from(self.status.code() / 100));
     }
 
     /// The answer is complete and everything up to it can still be sent.

@@ -6,10 +6,10 @@ use core::convert::Infallible;
 use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 
-use mirage_device::{Flow, Instant, Listener, Sleep, Spawn, StackError, Task, Wall};
+use mirage_device::{Counters, Flow, Instant, Listener, Sleep, Spawn, StackError, Task, Wall};
 
 use crate::exchange::Handler;
-use crate::link::Shared;
+use crate::link::{NAMES, Shared};
 use crate::{Limits, connection};
 
 /// An HTTP/1.1 server.
@@ -57,6 +57,17 @@ impl<P: Spawn, S: Sleep> Server<P, S> {
             sleep,
             shared: Rc::new(shared),
         }
+    }
+
+    /// The same server, which counts under `device` its requests, its answers by the first digit
+    /// of their status, and the connections that ended in an error. Call it before it serves:
+    /// afterwards it changes nothing.
+    #[must_use]
+    pub fn counting(self, counters: &impl Counters, device: &'static str) -> Self {
+        let tally = counters.tally(device, &NAMES);
+        // An earlier one stays.
+        let _ = self.shared.tally.set(tally);
+        self
     }
 
     /// Accepts connections and answers their requests, each connection in a task of its own.

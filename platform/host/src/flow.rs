@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mirage_device::io::{ErrorType, Read, Write};
-use mirage_device::{Flow, FlowError, FlowRead, FlowWrite, Sleep as _};
+use mirage_device::{Flow, FlowError, FlowRead, FlowWrite, Sleep as _, Tally};
 use mirage_runtime::Timer;
 use rustix::io::{Errno, IoSlice, writev};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, getpeername, getsockname, recv, send, shutdown};
 
 use crate::error;
 use crate::socket::Socket;
+use crate::stack::{BYTES_RECEIVED, BYTES_SENT};
 
 /// Most buffers that the kernel takes at once (`UIO_MAXIOV` is 1024).
 const MAX_BUFFERS: usize = 64;
@@ -25,6 +26,7 @@ const DISCARD: usize = 1 << 20;
 /// The connection behind a flow and its halves.
 struct Connection {
     socket: Socket,
+    tally: Rc<Tally>,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     /// The peer's end has been read.
@@ -51,7 +53,7 @@ impl Connection {
         match self.broken.get() {
             Some(error) if len == 0 && !self.ended.get() => return Err(error),
             _ if len == 0 => self.ended.set(true),
-            _ => {}
+            _ => self.tally.add(BYTES_RECEIVED, len as u64),
         }
         Ok(len)
     }
@@ -68,9 +70,10 @@ impl Connection {
         mut operation: impl FnMut() -> Result<usize, Errno>,
     ) -> Result<usize, FlowError> {
         let output = &self.socket.source.output;
-        std::future::poll_fn(|cx| output.poll(cx, &mut operation))
-            .await
-            .map_err(|error| self.failure(error))
+        let written = std::future::poll_fn(|cx| output.poll(cx, &mut operation)).await;
+        let len = written.map_err(|error| self.failure(error))?;
+        self.tally.add(BYTES_SENT, len as u64);
+        Ok(len)
     }
 
     async fn flush(&self) -> Result<(), FlowError> {
@@ -184,7 +187,7 @@ impl Sending {
 
 impl TcpFlow {
     /// Takes over a connected socket.
-    pub(crate) fn new(socket: Socket) -> Self {
+    pub(crate) fn new(socket: Socket, tally: Rc<Tally>) -> Self {
         // Nothing is held back for later, says the contract of a flow.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket.fd, true);
         let peer = getpeername(&socket.fd)
@@ -194,6 +197,7 @@ impl TcpFlow {
         let local = getsockname(&socket.fd).ok().and_then(crate::stack::address);
         let connection = Rc::new(Connection {
             socket,
+            tally,
             peer,
             local,
             ended: Cell::default(),

@@ -1,4 +1,6 @@
 use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +14,7 @@ use crate::block::{BlockFile, BlockFileError, Disk};
 use crate::console;
 use crate::poller::Poller;
 use crate::publish::Published;
+use crate::shown::Shown;
 
 /// What a [`Host`] gives its unikernel.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,8 @@ pub struct Options {
     pub blocks: Vec<BlockFile>,
     /// Where the ports are opened that it asks for.
     pub publish: Vec<Published>,
+    /// The file that shows its counters, if there is one.
+    pub counters: Option<PathBuf>,
 }
 
 /// The platform of an ordinary program.
@@ -31,6 +36,7 @@ pub struct Host {
     disks: Vec<Disk>,
     pub(crate) publish: Vec<Published>,
     pub(crate) poller: Poller,
+    shown: Option<Shown>,
 }
 
 impl Host {
@@ -51,6 +57,8 @@ impl Host {
                 .map(Disk::open)
                 .collect::<Result<_, _>>()?,
             publish: options.publish,
+            // A file that cannot be opened shows nothing; the unikernel runs all the same.
+            shown: options.counters.and_then(|path| Shown::open(&path).ok()),
             poller: Poller::new().map_err(failure)?,
         })
     }
@@ -123,9 +131,18 @@ impl Platform for Host {
         Poll::Ready(self.disk(device).operate(operation))
     }
 
+    fn counters(&self) -> Option<&'static [AtomicU64]> {
+        self.shown.as_ref().map(Shown::memory)
+    }
+
     fn wait(&self, deadline: Option<Instant>) -> Ready {
-        self.poller
-            .wait(deadline.map(|deadline| deadline - self.now()));
+        let mut timeout = deadline.map(|deadline| deadline - self.now());
+        if let Some(shown) = &self.shown
+            && timeout != Some(Duration::ZERO)
+        {
+            timeout = shown.before_wait(self.now(), timeout);
+        }
+        self.poller.wait(timeout);
         Ready::default()
     }
 

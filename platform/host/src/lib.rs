@@ -22,6 +22,7 @@
 //! - `MIRAGE_PUBLISH=127.0.0.1:8080=80/tcp,0.0.0.0:5353=53/udp`: where the ports that the
 //!   unikernel asks for are opened. A port that is not listed is opened under its own number and
 //!   on 127.0.0.1 alone, so nothing is exposed by accident.
+//! - `MIRAGE_COUNTERS=FILE`: a file in which the unikernel's counters are shown.
 //! - `MIRAGE_BLOCK_disk=FILE` or `FILE,ro`: the file of the block device `disk`.
 //!
 //! [`Stack`] is the provider of the interface `stack`. A program has the rights of whoever starts
@@ -38,6 +39,7 @@ mod listener;
 mod poller;
 mod publish;
 mod resolve;
+mod shown;
 mod socket;
 mod stack;
 mod start;

@@ -1,17 +1,20 @@
 use std::net::SocketAddr;
+use std::rc::Rc;
 
-use mirage_device::{Listener, StackError};
+use mirage_device::{Listener, StackError, Tally};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use crate::error;
 use crate::flow::TcpFlow;
 use crate::socket::Socket;
+use crate::stack::ACCEPTED;
 
 /// A listening TCP port of the host's kernel.
 pub struct TcpListener {
     pub(crate) socket: Socket,
     pub(crate) local: SocketAddr,
+    pub(crate) tally: Rc<Tally>,
 }
 
 impl Listener for TcpListener {
@@ -39,8 +42,8 @@ impl Listener for TcpListener {
             })
         });
         let fd = accepted.await.map_err(error::stack)?;
-        Socket::watch(runtime, fd)
-            .map(TcpFlow::new)
-            .map_err(error::stack)
+        let socket = Socket::watch(runtime, fd).map_err(error::stack)?;
+        self.tally.add(ACCEPTED, 1);
+        Ok(TcpFlow::new(socket, self.tally.clone()))
     }
 }

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 
-use mirage_device::{AddressFamily, Cidr, StackError};
+use mirage_device::{AddressFamily, Cidr, StackError, Tally};
 use mirage_runtime::Runtime;
 use rustix::io::Errno;
 use rustix::net::{
@@ -25,12 +26,29 @@ use crate::{error, resolve};
 #[derive(Clone)]
 pub struct Stack {
     runtime: Runtime<Host>,
+    tally: Rc<Tally>,
 }
+
+pub(crate) const ACCEPTED: usize = 0;
+const OPENED: usize = 1;
+pub(crate) const BYTES_RECEIVED: usize = 2;
+pub(crate) const BYTES_SENT: usize = 3;
+/// What a stack counts of its connections; the host does not tell more.
+const NAMES: [&str; 4] = [
+    "connections_accepted_total",
+    "connections_opened_total",
+    "bytes_received_total",
+    "bytes_sent_total",
+];
 
 impl Stack {
     /// The stack of the host that `runtime` runs on. Returns at once.
     pub fn new(runtime: Runtime<Host>) -> Self {
-        Self { runtime }
+        let tally = mirage_runtime::counters(runtime.clone()).tally("stack", &NAMES);
+        Self {
+            runtime,
+            tally: Rc::new(tally),
+        }
     }
 
     /// Where a port is opened that the unikernel asks for.
@@ -125,7 +143,11 @@ impl mirage_device::Stack for Stack {
         })?;
         let backlog = i32::try_from(backlog.max(1)).unwrap_or(i32::MAX);
         listen(&socket.fd, backlog).map_err(error::stack)?;
-        Ok(TcpListener { socket, local })
+        Ok(TcpListener {
+            socket,
+            local,
+            tally: self.tally.clone(),
+        })
     }
 
     async fn connect(&self, remote: SocketAddr) -> Result<TcpFlow, StackError> {
@@ -152,7 +174,8 @@ impl mirage_device::Stack for Stack {
                 })
         });
         connected.await.map_err(error::stack)?;
-        Ok(TcpFlow::new(socket))
+        self.tally.add(OPENED, 1);
+        Ok(TcpFlow::new(socket, self.tally.clone()))
     }
 
     fn bind_udp(&self, local: SocketAddr) -> Result<UdpSocket, StackError> {

@@ -23,6 +23,7 @@ const PANIC: i32 = 101;
 const NOT_STARTED: i32 = 125;
 
 const PUBLISH: &str = "MIRAGE_PUBLISH";
+const COUNTERS: &str = "MIRAGE_COUNTERS";
 const BLOCK: &str = "MIRAGE_BLOCK_";
 
 /// Runs a unikernel from its start to its end. [`program!`](crate::program) calls it.
@@ -95,6 +96,8 @@ fn options(
             let text = value.to_string_lossy();
             options.publish =
                 publish::parse_list(&text).map_err(|error| format!("{PUBLISH}: {error}"))?;
+        } else if name == COUNTERS {
+            options.counters = Some(value.into());
         } else if let Some(device) = name.strip_prefix(BLOCK) {
             files.push(file(device, &value));
         }

@@ -10,12 +10,11 @@ use mirage_device::platform::{BlockOperation, Ticket};
 use mirage_device::{BlockError, BlockInfo};
 
 use crate::dice::{self, Purpose, mix};
-use crate::engine::Inner;
 use crate::events::What;
 use crate::kept::Kind;
 use crate::machine::State;
 use crate::network::nanos;
-use crate::world::World;
+use crate::world::{Inner, World};
 
 const SECTOR: u32 = 512;
 

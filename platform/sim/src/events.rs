@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::disk::DiskState;
 use crate::machine::State;
-use crate::port::{Frame, Port};
+use crate::network::{Frame, Port};
 
 /// What is going to happen.
 pub(crate) enum What {

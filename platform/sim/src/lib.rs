@@ -38,11 +38,8 @@
 
 #![forbid(unsafe_code)]
 
-mod builder;
 mod dice;
 mod disk;
-mod driver;
-mod engine;
 mod events;
 mod failure;
 mod faults;
@@ -52,16 +49,14 @@ mod machine;
 pub mod memory;
 mod network;
 mod platform;
-mod port;
 mod search;
 mod unikernel;
 mod world;
 
-pub use builder::Builder;
 pub use disk::{Disk, Medium};
 pub use failure::{Cause, Failure};
 pub use faults::Faults;
-pub use machine::Machine;
+pub use machine::{Builder, Machine};
 pub use network::{Network, Weather};
 pub use platform::{Hardware, Sim};
 pub use search::{Found, Run, explore, repeat, search};

@@ -1,22 +1,24 @@
 //! Machines: what they are made of, and what can be done to them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use log::LevelFilter;
-use mirage_device::Instant;
 use mirage_device::platform::{DeviceKind, Ready};
+use mirage_device::{Instant, Platform};
 use mirage_record::{Description, Memory};
+use mirage_runtime::{Failure, Main, Runtime, Turn};
 
-use crate::disk::DiskState;
-use crate::driver::Driver;
-use crate::engine::Inner;
+use crate::disk::{Disk, DiskState};
 use crate::logger::Log;
-use crate::network::{Weather, nanos};
+use crate::network::{Network, Port, Weather, nanos};
 use crate::platform::{Hardware, Sim};
-use crate::port::Port;
+use crate::unikernel::{Ended, Unikernel};
+use crate::world::Inner;
 #[cfg(doc)]
 use crate::world::World;
 
@@ -36,8 +38,15 @@ pub struct Machine {
     pub(crate) state: Rc<State>,
 }
 
-/// How its unikernel starts.
-pub(crate) type Start = Rc<dyn Fn(&State, Sim) -> Result<Box<dyn Driver>, Refused>>;
+/// What a unikernel on a machine is seen as from outside.
+pub(crate) trait Driver {
+    /// Lets it run until it waits or ends.
+    fn turn(&mut self) -> Turn<Result<(), Failure>>;
+    /// Whether a task is ready, though no device and no deadline woke it.
+    fn is_ready(&self) -> bool;
+}
+
+type Start = Rc<dyn Fn(&State, Sim) -> Result<Box<dyn Driver>, Refused>>;
 
 /// Why a unikernel does not even start: its status, and what it says.
 pub(crate) struct Refused(pub u8, pub String);
@@ -54,11 +63,11 @@ pub(crate) struct State {
     pub devices: Vec<(String, Attached)>,
     /// Driven from outside, by `block_on` on its runtime.
     pub outside: bool,
-    pub start: RefCell<Option<Start>>,
+    start: RefCell<Option<Start>>,
     pub driver: RefCell<Option<Box<dyn Driver>>>,
     pub on: Cell<bool>,
     /// Since when the host suspends it.
-    pub paused: Cell<Option<u64>>,
+    paused: Cell<Option<u64>>,
     /// How often it was started.
     pub boots: Cell<u64>,
     /// The world's time at which its clock showed zero.
@@ -83,7 +92,7 @@ pub(crate) struct State {
     /// What its log goes through while it runs.
     pub log: RefCell<Option<Rc<Log>>>,
     /// Where the recording of its present life goes.
-    pub record: Option<PathBuf>,
+    record: Option<PathBuf>,
     pub tape: RefCell<Option<Rc<Memory>>>,
 }
 
@@ -93,6 +102,193 @@ pub(crate) enum Entropy {
     /// This long after its start.
     After(Duration),
     Never,
+}
+
+/// A machine that is being described. [`World::machine`] begins it, and [`Builder::boot`],
+/// [`Builder::start`] or [`Builder::runtime`] makes it.
+#[must_use = "a machine that is not started does nothing"]
+pub struct Builder {
+    world: Rc<Inner>,
+    name: String,
+    devices: Vec<(String, Attached)>,
+    words: Vec<String>,
+    entropy: Entropy,
+    may_panic: bool,
+    record: Option<PathBuf>,
+}
+
+impl Builder {
+    pub(crate) fn new(world: Rc<Inner>, name: &str) -> Self {
+        Self {
+            world,
+            name: name.to_owned(),
+            devices: Vec::new(),
+            words: Vec::new(),
+            entropy: Entropy::After(Duration::ZERO),
+            may_panic: false,
+            record: None,
+        }
+    }
+
+    /// Attaches the network device `name` to a network.
+    pub fn net(mut self, name: &str, network: &Network) -> Self {
+        let port = network.state.port(&self.name, name);
+        self.devices.push((name.to_owned(), Attached::Net(port)));
+        self
+    }
+
+    /// Attaches the block device `name` to a disk.
+    pub fn disk(mut self, name: &str, disk: &Disk) -> Self {
+        let disk = Attached::Disk(disk.state.clone());
+        self.devices.push((name.to_owned(), disk));
+        self
+    }
+
+    /// Adds a word to the command line: `port=80`.
+    pub fn argument(mut self, word: &str) -> Self {
+        self.words.push(word.to_owned());
+        self
+    }
+
+    /// There are no random bytes for this long after each start: the source is
+    /// [`NotReady`](mirage_device::EntropyError::NotReady).
+    pub fn entropy_after(mut self, duration: Duration) -> Self {
+        self.entropy = Entropy::After(duration);
+        self
+    }
+
+    /// There are no random bytes at all:
+    /// [`NoSource`](mirage_device::EntropyError::NoSource).
+    pub fn no_entropy(mut self) -> Self {
+        self.entropy = Entropy::Never;
+        self
+    }
+
+    /// A panic ends the machine with status 101 and not the whole run.
+    pub fn may_panic(mut self) -> Self {
+        self.may_panic = true;
+        self
+    }
+
+    /// Records what comes through the platform's boundary, for `mirage replay FILE --image` with
+    /// the unikernel's own image. The file is written when the machine ends, for its last life.
+    ///
+    /// # Panics
+    ///
+    /// Then, when the file cannot be written.
+    pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
+        self.record = Some(file.into());
+        self
+    }
+
+    /// Starts the machine. It runs when the scenario next waits.
+    ///
+    /// # Panics
+    ///
+    /// When a device that the unikernel declares is not attached, or one is attached that it does
+    /// not declare; when there is a machine of that name.
+    pub fn boot(mut self, unikernel: &Unikernel) -> Machine {
+        // Their numbers are those of an image: the order of the declaration.
+        let order = |name: &str| unikernel.devices.iter().position(|d| d.name == name);
+        let mut number = 0;
+        for declared in unikernel.devices {
+            let kind = match declared.kind {
+                mirage_manifest::Kind::Net => DeviceKind::Net,
+                _ => DeviceKind::Block,
+            };
+            let given = |(name, device): &(String, Attached)| {
+                *name == *declared.name && device.kind() == kind
+            };
+            assert!(
+                self.devices.iter().any(given),
+                "machine `{}`: the {} device `{}` is declared and not given",
+                self.name,
+                declared.kind,
+                declared.name
+            );
+            number += 1;
+        }
+        assert!(
+            number == self.devices.len(),
+            "machine `{}`: a device is given that is not declared, or given twice: {}",
+            self.name,
+            self.names()
+        );
+        self.devices.sort_by_key(|(name, _)| order(name));
+        let unikernel = unikernel.clone();
+        self.make(Some(Rc::new(move |machine, sim| {
+            unikernel.start(machine, sim)
+        })))
+    }
+
+    /// Starts a machine that runs `main`, once more at each restart. Keys of a command line are
+    /// not read: words are there for [`Platform::arguments`].
+    pub fn start<F>(self, main: impl Fn(Runtime<Sim>) -> F + 'static) -> Machine
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.make(Some(Rc::new(move |machine, sim| {
+            let runtime = Runtime::new(sim);
+            machine.log.replace(Some(Rc::new(Log::new(&runtime))));
+            let main = main(runtime.clone());
+            let ended = async move {
+                main.await;
+                Ok(())
+            };
+            Ok(drive(runtime, Box::pin(ended)))
+        })))
+    }
+
+    /// A machine that the scenario itself runs: `block_on` of this runtime lets the whole world
+    /// go on until its future is done.
+    pub fn runtime(self) -> (Machine, Runtime<Sim>) {
+        let machine = self.make(None);
+        let runtime = Runtime::new(Hardware::of(&machine.world, &machine.state));
+        *machine.state.driver.borrow_mut() = Some(Box::new(Outside(runtime.clone())));
+        (machine, runtime)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.devices.iter().map(|(name, _)| &**name).collect();
+        names.join(", ")
+    }
+
+    fn make(self, start: Option<Start>) -> Machine {
+        let world = self.world;
+        let state = Rc::new(State {
+            place: crate::dice::place(&self.name),
+            name: self.name,
+            words: self.words.iter().map(|word| interned(word)).collect(),
+            devices: self.devices,
+            outside: start.is_none(),
+            start: RefCell::new(start),
+            driver: RefCell::default(),
+            on: Cell::new(false),
+            paused: Cell::default(),
+            boots: Cell::default(),
+            base: Cell::default(),
+            ahead: Cell::default(),
+            ready: Cell::default(),
+            queued: Cell::default(),
+            deadline: Cell::default(),
+            alarm: Cell::new(u64::MAX),
+            busy: Cell::default(),
+            looks: Cell::default(),
+            entropy: self.entropy,
+            drawn: Cell::default(),
+            status: Cell::default(),
+            may_panic: self.may_panic,
+            console: RefCell::default(),
+            level: Cell::new(LevelFilter::Info),
+            log: RefCell::default(),
+            record: self.record,
+            tape: RefCell::default(),
+        });
+        world.add(&state);
+        let machine = Machine { world, state };
+        machine.boot();
+        machine
+    }
 }
 
 impl Attached {
@@ -240,7 +436,7 @@ impl Machine {
         self.state.end(&self.world, None);
     }
 
-    pub(crate) fn boot(&self) {
+    fn boot(&self) {
         let state = &self.state;
         state.on.set(true);
         state.boots.set(state.boots.get() + 1);
@@ -332,6 +528,97 @@ impl State {
                 Attached::Disk(disk) if status.is_some() => disk.release(),
                 Attached::Disk(_) => {}
             }
+        }
+    }
+}
+
+/// A unikernel in its machine.
+struct Inside {
+    runtime: Runtime<Sim>,
+    main: Main<Sim>,
+    future: Option<Ended>,
+    waits: Option<Option<Instant>>,
+}
+
+pub(crate) fn drive(runtime: Runtime<Sim>, main: Ended) -> Box<dyn Driver> {
+    Box::new(Inside {
+        main: runtime.enter(),
+        runtime,
+        future: Some(main),
+        waits: None,
+    })
+}
+
+impl Driver for Inside {
+    fn turn(&mut self) -> Turn<Result<(), Failure>> {
+        if let Some(deadline) = self.waits.take() {
+            self.runtime.resume(deadline);
+        }
+        let Some(future) = &mut self.future else {
+            return Turn::Wait(None);
+        };
+        let turn = self.runtime.turn(&self.main, future.as_mut());
+        match &turn {
+            Turn::Wait(deadline) => self.waits = Some(*deadline),
+            // An image's end comes through the platform, and is in its recording.
+            Turn::Done(result) if self.runtime.platform().tape().is_some() => {
+                let platform = self.runtime.platform();
+                if let Err(failure) = result {
+                    platform.console(format!("error: {failure}\n").as_bytes());
+                }
+                platform.exit(u8::from(result.is_err()));
+            }
+            Turn::Done(_) => {}
+        }
+        turn
+    }
+
+    fn is_ready(&self) -> bool {
+        self.runtime.is_ready()
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.future = None;
+        self.runtime.clear();
+    }
+}
+
+/// The tasks of a runtime that the scenario drives, while it waits for another one.
+struct Outside(Runtime<Sim>);
+
+impl Driver for Outside {
+    fn turn(&mut self) -> Turn<Result<(), Failure>> {
+        let main = self.0.enter();
+        self.0.resume(Some(Instant::ZERO));
+        self.0.turn(&main, std::pin::pin!(std::future::pending()))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The same text for ever: a unikernel's command line outlives everything. Equal texts are kept
+/// once, so that a thousand runs cost no more than one.
+fn interned(text: &str) -> &'static str {
+    static WORDS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut words = WORDS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    match words.get(text) {
+        Some(word) => word,
+        None => {
+            let word: &'static str = text.to_owned().leak();
+            words.insert(word);
+            word
         }
     }
 }

@@ -13,10 +13,10 @@ use mirage_record::{Door, Memory};
 
 use crate::dice::Purpose;
 use crate::disk::DiskState;
-use crate::engine::Inner;
 use crate::failure::{Cause, Exit};
 use crate::machine::{Attached, Entropy, State};
-use crate::port::Port;
+use crate::network::Port;
+use crate::world::Inner;
 
 /// So often a unikernel may look at the clock before it waits: after that it waits for a time
 /// that cannot come.

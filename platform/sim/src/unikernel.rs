@@ -8,9 +8,8 @@ use mirage_keys::{KeySpec, Keys};
 use mirage_manifest::Device;
 use mirage_runtime::{Failure, Runtime};
 
-use crate::driver::{Driver, drive};
 use crate::logger::Log;
-use crate::machine::{Refused, State};
+use crate::machine::{Driver, Refused, State, drive};
 use crate::platform::Sim;
 
 /// The command line is wrong.

@@ -29,6 +29,7 @@ fn website() -> Unikernel {
                 ..Keys::default()
             };
             let counters = mirage_runtime::counters(runtime.clone());
+            let table = counters.clone();
             let (sleep_, spawn_) = (sleep.clone(), spawn.clone());
             let stack = Smoltcp::new(net, sleep_, spawn_, entropy, counters, "stack", stack_keys);
             let stack = runtime.check("stack", stack.await)?;
@@ -37,7 +38,7 @@ fn website() -> Unikernel {
             let keys = website::Keys {
                 port: runtime.check("port", keys.get("port"))?,
             };
-            let outcome = website::main(stack, spawn, sleep, wall, assets, keys).await;
+            let outcome = website::main(stack, spawn, sleep, wall, assets, table, keys).await;
             runtime.finish(outcome)
         },
     }

@@ -28,6 +28,40 @@ pub struct Counters {
     pub connections: u64,
 }
 
+impl Counters {
+    /// What each of [`Counters::values`] is called in a table of counters.
+    pub const NAMES: [&str; 11] = [
+        "frames_received_total",
+        "frames_sent_total",
+        "frames_dropped_total{cause=\"malformed\"}",
+        "frames_dropped_total{cause=\"foreign\"}",
+        "frames_dropped_total{cause=\"fragment\"}",
+        "frames_dropped_total{cause=\"unsupported\"}",
+        "frames_dropped_total{cause=\"link_full\"}",
+        "flows_refused_total{cause=\"forbidden\"}",
+        "flows_refused_total{cause=\"no_room\"}",
+        "flows_refused_total{cause=\"refused\"}",
+        "connections_total",
+    ];
+
+    /// The numbers, in the order of [`Counters::NAMES`].
+    pub fn values(&self) -> [u64; 11] {
+        [
+            self.received,
+            self.sent,
+            self.malformed,
+            self.foreign,
+            self.fragments,
+            self.unsupported,
+            self.link_full,
+            self.forbidden,
+            self.no_room,
+            self.refused,
+            self.connections,
+        ]
+    }
+}
+
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

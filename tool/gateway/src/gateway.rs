@@ -90,6 +90,8 @@ pub enum Event {
         /// The guest's port.
         port: u16,
     },
+    /// What was counted until now. Told before it waits, ten times a second at most.
+    Counted(Counters),
 }
 
 /// A published port with its socket.

@@ -32,6 +32,9 @@ const TURN: usize = 64;
 /// in the kernel's queue. A guest's own queue may be short, and what it drops costs a second.
 const MAX_HALF_OPEN: usize = 64;
 
+/// So long nothing is told of what was counted after it was told.
+const UNTOLD: Duration = Duration::from_millis(100);
+
 /// Without a free descriptor a connection waits so long before it is tried again.
 const STARVED: Duration = Duration::from_millis(100);
 
@@ -80,6 +83,9 @@ struct Running<F> {
     /// The poller tells when the link is writable. It would do so for each frame that the guest
     /// takes, so only while somebody waits for it.
     output_watched: bool,
+    /// What was last told of what was counted, and when something may be told again.
+    told: Counters,
+    tell_at: Instant,
 }
 
 pub(crate) fn run(
@@ -133,6 +139,8 @@ pub(crate) fn run(
         probes: Vec::new(),
         link_readable: false,
         output_watched: false,
+        told: Counters::default(),
+        tell_at: Instant::ZERO,
     };
     running.run()?;
     Ok(running.core.link.counters)
@@ -144,7 +152,7 @@ impl<F: FnMut(Event)> Running<F> {
         let mut ready = Vec::new();
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
-            let timeout = self.timeout();
+            let timeout = self.tell(self.timeout());
             self.core.poller.wait(timeout, &mut ready)?;
             self.core.now = now(self.started);
             for event in &ready {
@@ -174,6 +182,22 @@ impl<F: FnMut(Event)> Running<F> {
                     .watch_output(self.core.link.fd(), Source::Link, blocked)?;
             }
         }
+    }
+
+    /// Tells what was counted, or makes sure that it is told soon: how long to wait at most.
+    fn tell(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        if self.core.link.counters == self.told {
+            return timeout;
+        }
+        let now = now(self.started);
+        if now < self.tell_at {
+            let soon = Duration::from_micros((self.tell_at - now).total_micros());
+            return Some(timeout.map_or(soon, |timeout| timeout.min(soon)));
+        }
+        self.told = self.core.link.counters;
+        self.tell_at = now + UNTOLD.into();
+        (self.observe)(Event::Counted(self.told));
+        timeout
     }
 
     /// How long nothing need be done; `None` for ever.

@@ -11,6 +11,7 @@ use super::devices::{self, Resource, Unfit};
 use super::process::{self, PublishError};
 use super::session::Session;
 use crate::cli::Run;
+use crate::running::Page;
 use crate::summary::Summary;
 use crate::ui::Ui;
 
@@ -39,8 +40,16 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     if !list.is_empty() {
         command.env("MIRAGE_PUBLISH", list.join(","));
     }
+    let mut page = Page::new(&summary.name, 0);
+    if let Some(page) = &page {
+        let path = format!("/proc/self/fd/{}", page.descriptor());
+        command.env("MIRAGE_COUNTERS", path);
+    }
     command.args(words);
     let session = Session::start(&summary.name, command, None, ui)?;
+    if let Some(page) = &mut page {
+        page.started(session.pid());
+    }
     for publish in published {
         process::tell(publish, ui);
     }

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::thread;
 
 use miette::{Diagnostic, IntoDiagnostic as _, Report, WrapErr as _};
-use mirage_gateway::{BindError, Config, Gateway, Protocol, Publish};
+use mirage_counters::Table;
+use mirage_gateway::{BindError, Config, Counters, Gateway, Protocol, Publish};
 use mirage_record::Description;
 use mirage_tender_process::mac::Mac;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -22,6 +23,7 @@ use super::session::{News, Session};
 use super::tap;
 use super::tender::Tender;
 use crate::cli::Run;
+use crate::running::Page;
 use crate::summary::Summary;
 use crate::ui::{Event, Ui};
 
@@ -158,8 +160,14 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
             }
         }
     }
+    let mut page = Page::new(&summary.name, gateways.len());
+    if let Some(page) = &page {
+        let number = page.descriptor();
+        command.arg("--counters").arg(format!("fd:{number}"));
+    }
+    let counters = page.as_ref().map_or(0, Page::len);
     let record = run.record.as_deref();
-    let record = record.map(|file| recording(file, summary, run, words));
+    let record = record.map(|file| recording(file, summary, run, words, counters));
     let record = record.transpose()?;
     if let Some(record) = &record {
         command.arg("--record").arg(record.word());
@@ -168,6 +176,9 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
 
     let published: Vec<Publish> = gateways.iter().flat_map(|(g, _)| g.published()).collect();
     let session = Session::start(&summary.name, command, Some(watch), ui)?;
+    if let Some(page) = &mut page {
+        page.started(session.pid());
+    }
     // The image has its ends now: when it dies, the gateway sees it.
     drop(guests);
     for (capture, image, network) in captures {
@@ -176,14 +187,27 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     for publish in published {
         tell(publish, ui);
     }
-    for (gateway, link) in gateways {
+    for (number, (gateway, link)) in gateways.into_iter().enumerate() {
         let news = session.news();
+        let shown = page.as_ref().map(|page| page.gateway(number));
         thread::spawn(move || {
-            let observe = |event| {
-                if let mirage_gateway::Event::FirstFrame { at } = event {
+            let table = Table::new(None);
+            let name = match number {
+                0 => "gateway",
+                _ => format!("gateway{}", number + 1).leak(),
+            };
+            let tally = table.tally(name, &Counters::NAMES);
+            let observe = |event| match event {
+                mirage_gateway::Event::FirstFrame { at } => {
                     // Nobody listens when the session is over.
                     let _ = news.send(News::Sign(at, "first network frame"));
                 }
+                mirage_gateway::Event::Counted(counters) => {
+                    let values = counters.values().into_iter().enumerate();
+                    values.for_each(|(which, value)| tally.set(which, value));
+                    shown.iter().for_each(|shown| shown.show(&table));
+                }
+                _ => {}
             };
             if let Err(error) = gateway.run(link, observe) {
                 eprintln!("the network gateway failed: {error}");
@@ -203,6 +227,7 @@ fn recording(
     summary: &Summary,
     run: &Run,
     words: &[String],
+    counters: u64,
 ) -> Result<Record, Report> {
     let path = summary.product.canonicalize().into_diagnostic()?;
     let image = std::fs::read(&path).into_diagnostic()?;
@@ -213,7 +238,7 @@ fn recording(
         platform: summary.on.clone(),
         arguments: words.to_vec(),
         memory: run.memory.0,
-        counters: 0,
+        counters,
     };
     Ok(Record::create(file, run.record_size.0, &description)?)
 }

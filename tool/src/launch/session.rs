@@ -32,6 +32,7 @@ pub enum News {
 
 /// A running unikernel.
 pub struct Session {
+    pid: u32,
     began: Instant,
     /// A debugger is awaited: without one there is no point in going on.
     debugged: bool,
@@ -88,6 +89,7 @@ impl Session {
         }
         let console = console(reader, sender.clone(), *ui);
         Ok(Self {
+            pid,
             began,
             debugged,
             handle,
@@ -95,6 +97,11 @@ impl Session {
             news,
             console,
         })
+    }
+
+    /// The unikernel's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Where to report news.

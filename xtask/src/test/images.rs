@@ -30,9 +30,10 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "examples/hello",
     "examples/echo",
+    "examples/metrics",
     "examples/website",
     "xtask/images/bulk",
     "xtask/images/crash",

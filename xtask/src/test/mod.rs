@@ -3,6 +3,7 @@
 mod browser;
 mod command;
 mod conformance;
+mod counters;
 mod debug;
 mod frames;
 mod hostile;
@@ -76,6 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         tap::TESTS,
         frames::TESTS,
         conformance::TESTS,
+        counters::TESTS,
     ];
     let chosen: Vec<&Test> = tests
         .into_iter()
