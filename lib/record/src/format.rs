@@ -61,6 +61,13 @@
 //! Codes from 3 on are errors. Entropy: 3 not ready, 4 no source. Frames: 3 full, 4 too long, 5
 //! gone. Blocks: 3 misaligned, 4 out of range, 5 read-only, 6 unsupported, 7 no space, 8 I/O.
 //!
+//! A **checksum** is of four words, 1, 2, 3, 4 at first. To take a word in is `(lane ^ word) * 0x9e3779b97f4a7c15`,
+//! rotated left by 29. Of each piece, words of eight bytes go to the four in turn as long as there are
+//! four, those left over to the second, single bytes left over to the third, the piece's length to the
+//! fourth. The result is the upper half of what comes of `sum = (rotl(sum, 23) ^ lane) * 0x9e3779b97f4a7c15`
+//! over the four, from 0. A frame is two pieces, or three: itself; where it is to be cut into segments, eight
+//! bytes of how; eight bytes of where a checksum is to be computed, or zeros.
+//!
 //! The first events of all are the arguments and the devices. A **device** is a byte for its kind, a
 //! byte of flags, six bytes, two words of eight bytes, and its name. 1, a network device: flags 1
 //! checksums, 2 IPv4 segments, 4 IPv6 segments; its address; MTU and longest frame. 2, a block
