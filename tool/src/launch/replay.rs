@@ -126,7 +126,7 @@ fn conclude(
             let status = u8::try_from(status).unwrap_or(u8::MAX);
             let end = match recorded {
                 Some(recorded) if recorded != status => {
-                    format!("it ended with status {status}, as recorded with {recorded}")
+                    format!("it ended with status {status}; when it was recorded, with {recorded}")
                 }
                 _ => format!("it ended as recorded, with status {status}"),
             };
