@@ -26,6 +26,7 @@ mod runs;
 
 /// A platform whose answers are a stream of random numbers; it counts what it is asked.
 struct World {
+    words: Vec<String>,
     seed: Cell<u64>,
     asked: Cell<u32>,
     written: RefCell<Vec<u8>>,
@@ -43,6 +44,7 @@ const DISK_INFO: BlockInfo = BlockInfo::new(1 << 20, 512, true, false);
 impl World {
     fn new(seed: u64) -> Self {
         Self {
+            words: ["port=80", "", "näme=x\ny"].map(String::from).to_vec(),
             seed: Cell::new(seed),
             asked: Cell::new(0),
             written: RefCell::default(),
@@ -105,7 +107,7 @@ impl Platform for World {
     }
 
     fn arguments(&self) -> impl Iterator<Item = &str> {
-        ["port=80", "", "näme=x\ny"].into_iter()
+        self.words.iter().map(String::as_str)
     }
 
     fn devices(&self) -> impl Iterator<Item = DeviceEntry<'_>> {
@@ -294,7 +296,7 @@ fn description() -> Description {
         image: "ab".repeat(32),
         path: "/a path/with\nlines and \\n and \\".into(),
         platform: "test".into(),
-        arguments: vec![String::new(), "port=80".into()],
+        arguments: vec![String::new(), "port=80".into(), "end\r".into()],
         memory: 32 << 20,
         counters: 4096,
     }

@@ -94,6 +94,11 @@ impl<P: Platform, T: Tape> Door<P, T> {
         let checkpoint = start.saturating_add(SEGMENT_HEAD);
         let room = len.saturating_sub(SEGMENT_HEAD);
         let mut saved = 0;
+        if number > 1 && self.begin.is_none() {
+            // What comes first of all is read back from one segment.
+            self.stop(FULL, 0);
+            return false;
+        }
         if number > 1 {
             // Until it is whole again, there is only the other one.
             let before = tape.word(number_at(index));

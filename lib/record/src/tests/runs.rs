@@ -301,3 +301,14 @@ fn a_state_too_large_for_a_segment_ends_the_recording_with_its_size() {
     let file = door.tape().unwrap().tape.to_bytes();
     assert!(Recording::read(&file).unwrap().is_whole());
 }
+
+#[test]
+fn arguments_too_long_for_a_segment_end_the_recording_and_not_the_program() {
+    let mut world = World::new(3);
+    world.words = vec!["x".repeat(LEAST_SEGMENT * 2 / 3); 2];
+    let door = Door::new(world, Some(fork(ring(2 * LEAST_SEGMENT + 2 * PAGE), 8)));
+    assert_eq!(door.outcome(), Outcome::Full { event: 1 });
+    assert_eq!(door.arguments().count(), 2);
+    make(&door, &Call::Now);
+    assert_eq!(door.platform().asked.get(), 1);
+}
