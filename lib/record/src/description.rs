@@ -63,7 +63,7 @@ impl Description {
     /// a later version can say more.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut description = Self::default();
-        for line in text.lines() {
+        for line in text.split_terminator('\n') {
             let (name, value) = line.split_once(' ')?;
             let value = unescape(value);
             match name {

@@ -24,8 +24,8 @@
 //! first segment is zero.
 //!
 //! A **segment** begins with four words: its number again, the number of its first event, the length
-//! of its checkpoint, and what the clock showed last. Then come the checkpoint, whose form is the platform's own, and the
-//! events. Segments are numbered from 1; the one with number 1 has no checkpoint and begins where
+//! of its checkpoint, and what the clock showed last. Then come the checkpoint, whose form is the
+//! platform's own, and the events. Segments are numbered from 1; the one with number 1 has no checkpoint and begins where
 //! the program does. An event is complete once the segment's word of used bytes, which is written
 //! last, reaches past it. A file may end behind the last used byte.
 //!
@@ -72,7 +72,7 @@
 //! byte of flags, six bytes, two words of eight bytes, and its name. 1, a network device: flags 1
 //! checksums, 2 IPv4 segments, 4 IPv6 segments; its address; MTU and longest frame. 2, a block
 //! device: flags 1 writable, 2 discarded bytes are zero; zeros; size and sector.
-
+//!
 //! What is repeated is a **copy** that [`Recording::replay`](crate::Recording::replay) makes: the first
 //! page, then the checkpoint that it begins with, if there is one, then all events, one after the other.
 //! Its words at 200 and 208 say where the events begin and end, those at 216 and 224 where the checkpoint

@@ -29,7 +29,7 @@ fn the_head_is_as_it_is_laid_down() {
         text.trim_end_matches('\0'),
         std::format!(
             "name test\nimage {hash}\npath /a path/with\\nlines and \\\\n and \\\\\nplatform test\n\
-             argument \nargument port=80\nmemory 33554432\ncounters 4096\n"
+             argument \nargument port=80\nargument end\r\nmemory 33554432\ncounters 4096\n"
         )
     );
 }
