@@ -12,7 +12,7 @@ use mirage_device::{Instant, Sleep};
 
 use crate::Report;
 use crate::sentence::{because, contract};
-use crate::watch::{Flag, Own, cancelled, once, patiently};
+use crate::watch::{Flag, Own, PATIENCE, cancelled, once, patiently};
 
 contract! { "sleep"
     "Sleep" {
@@ -93,10 +93,10 @@ pub async fn check(sleep: &impl Sleep, trusted: &impl Sleep) -> Report {
         "some that do not",
     );
 
-    // The waker of a wait that was dropped: nobody else holds it, and nobody uses it.
+    // The waker of a wait that was dropped long before its deadline: nobody else holds it.
     let flag = Flag::new(Waker::noop());
     let waker = Waker::from(flag.clone());
-    let wait = sleep.sleep_until(sleep.now() + NAP);
+    let wait = sleep.sleep_until(sleep.now() + PATIENCE);
     {
         let mut wait = pin!(wait);
         let pending = wait

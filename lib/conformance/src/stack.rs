@@ -1,6 +1,7 @@
 //! The contract of [`Stack`], with those of [`Listener`], [`Udp`](crate::udp) and [`Flow`](crate::flow).
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
@@ -363,14 +364,16 @@ async fn backlog(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep
         return;
     };
     let remote = SocketAddr::new(target, listener.local().port());
+    let open = Cell::new(0);
     let attempt = async || {
-        within(sleep, NAMES, far.connect(remote))
-            .await
-            .map(|flow| flow.is_ok())
+        let flow = within(sleep, NAMES, far.connect(remote)).await;
+        open.set(open.get() + 1);
+        flow.map(|flow| flow.is_ok())
     };
     let three = || both(attempt(), both(attempt(), attempt()));
     let accepting = async {
         let _ = patiently(sleep, sleep.sleep(MOMENT)).await;
+        let early = open.get();
         let mut flows = Vec::new();
         while flows.len() < CONNECTIONS {
             match within(sleep, NAMES, listener.accept()).await {
@@ -378,9 +381,9 @@ async fn backlog(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep
                 _ => break,
             }
         }
-        flows.len()
+        (flows.len(), early)
     };
-    let ((first, second), accepted) = both(both(three(), three()), accepting).await;
+    let ((first, second), (accepted, early)) = both(both(three(), three()), accepting).await;
     let yes = (Some(true), (Some(true), Some(true)));
     let kept = first == yes && second == yes && accepted == CONNECTIONS;
     let expected = "six attempts at a backlog of two all to succeed while somebody accepts";
@@ -390,6 +393,8 @@ async fn backlog(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep
         expected,
         (first, second, "accepted", accepted),
     );
+    let expected = "fewer than six connections at a backlog of two before somebody accepts";
+    report.check(BACKLOG, early < CONNECTIONS, expected, early);
 }
 
 async fn dropping(report: &mut Report, near: &impl Stack, far: &impl Stack, sleep: &impl Sleep) {

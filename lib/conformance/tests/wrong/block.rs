@@ -21,6 +21,10 @@ enum Fault {
     Misaligned,
     /// Writes what is inside the device, and then says that the range is not.
     HalfInside,
+    /// Writes to the sector in whose middle the range begins, and then says that it does.
+    RoundsDown,
+    /// Fills several buffers from the start of the device.
+    GathersFromStart,
     /// Never completes a read that was not complete at once.
     LostWakeUp,
     /// Discards one sector more.
@@ -48,6 +52,7 @@ impl Block for Wrong {
                 }
                 self.disk.read(offset, buffers).await
             }
+            Fault::GathersFromStart if buffers.len() > 1 => self.disk.read(0, buffers).await,
             Fault::LostWakeUp => {
                 self.disk.check(offset, buffers.iter().map(|b| b.len()))?;
                 std::future::pending().await
@@ -90,6 +95,13 @@ impl Block for Wrong {
                 let half = half.min(bytes.len());
                 self.disk.volatile.borrow_mut()[at..at + half].copy_from_slice(&bytes[..half]);
                 turn().await;
+                self.disk.write(offset, buffers).await
+            }
+            Fault::RoundsDown if offset < 512 => {
+                let wrong = self.disk.check(offset, buffers.iter().map(|b| b.len()));
+                if wrong == Err(BlockError::Misaligned) {
+                    self.disk.write(0, &[&[0xee; 512]]).await?;
+                }
                 self.disk.write(offset, buffers).await
             }
             Fault::HalfInside => {
@@ -137,6 +149,8 @@ fn a_block_device_that_is_wrong_in_one_thing() {
         (Fault::Tears, block::OLD_OR_NEW),
         (Fault::Misaligned, block::MISALIGNED),
         (Fault::HalfInside, block::NOTHING_DONE),
+        (Fault::RoundsDown, block::NOTHING_DONE),
+        (Fault::GathersFromStart, block::READS),
         (Fault::LostWakeUp, block::READ_WAITS),
         (Fault::DiscardsMore, block::DISCARD_DROPPED),
     ] {

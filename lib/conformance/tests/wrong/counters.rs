@@ -16,6 +16,10 @@ enum Fault {
     ShowsBackwards,
     /// Nobody hears of those that were refused.
     HidesTheRefused,
+    /// Tells that some were refused, and not how many.
+    CountsOneRefused,
+    /// Has room for names of forty bytes.
+    RefusesLongNames,
 }
 
 #[derive(Clone)]
@@ -25,6 +29,7 @@ impl Counters for Wrong {
     fn counter(&self, device: &'static str, name: &'static str) -> Counter {
         match self.1 {
             Fault::Forgets => Table::new(None).counter(device, name),
+            Fault::RefusesLongNames if name.len() > 40 => self.0.counter(device, ""),
             _ => self.0.counter(device, name),
         }
     }
@@ -52,6 +57,11 @@ impl Counters for Wrong {
         if self.1 == Fault::HidesTheRefused {
             all.retain(|(device, ..)| device != "counters");
         }
+        if let Some((.., value)) = all.last_mut()
+            && self.1 == Fault::CountsOneRefused
+        {
+            *value = 1;
+        }
         for (device, name, value) in &all {
             visit(Sample {
                 device,
@@ -69,6 +79,8 @@ fn counters_that_are_wrong_in_one_thing() {
         (Fault::KeepsTalliesApart, counters::TALLY),
         (Fault::ShowsBackwards, counters::SHOWS),
         (Fault::HidesTheRefused, counters::REFUSED),
+        (Fault::CountsOneRefused, counters::REFUSED),
+        (Fault::RefusesLongNames, counters::NEVER_FAILS),
     ] {
         let wrong = Wrong(Table::new(None), fault);
         let report = run(async |s| counters::check(&wrong, &s).await);

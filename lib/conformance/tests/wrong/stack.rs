@@ -26,6 +26,8 @@ enum Fault {
     StaysIn,
     /// Refuses what the backlog has no room for.
     RefusesBeyond,
+    /// Takes as many connections as come.
+    IgnoresBacklog,
     /// Says that a name has no address by saying nothing.
     ResolvesToNothing,
     /// Lets a second listener have the port.
@@ -65,10 +67,9 @@ impl Stack for Wrong {
     }
 
     fn listen(&self, local: SocketAddr, backlog: usize) -> Result<WrongListener, StackError> {
-        let backlog = if self.fault == Fault::RefusesBeyond {
-            64
-        } else {
-            backlog
+        let backlog = match self.fault {
+            Fault::RefusesBeyond | Fault::IgnoresBacklog => 64,
+            _ => backlog,
         };
         let listener = match self.stack.listen(local, backlog) {
             Err(StackError::AddressInUse) if self.fault == Fault::SharesPorts => {
@@ -206,6 +207,7 @@ fn a_stack_that_is_wrong_in_one_thing() {
         (Fault::Joins, udp::WHOLE),
         (Fault::StaysIn, udp::LEAVES),
         (Fault::RefusesBeyond, stack::BACKLOG),
+        (Fault::IgnoresBacklog, stack::BACKLOG),
         (Fault::ResolvesToNothing, stack::FAMILY),
         (Fault::SharesPorts, stack::IN_USE),
     ] {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use mirage_conformance::{clock, sleep, wall};
-use mirage_device::{Clock, Instant, Sleep, Wall};
+use mirage_device::{Clock, Instant, Sleep, Spawn, Task, Wall};
 use mirage_sim::World;
 
 use crate::rigs::{caught, run};
@@ -58,6 +58,8 @@ enum Fault {
     One,
     /// The waker stays with the clock when the wait is dropped.
     Keeps,
+    /// The waker stays with the clock until its time has come.
+    KeepsUntilDue,
     /// Counts from the first poll.
     FromPoll,
 }
@@ -109,6 +111,16 @@ impl Sleep for Wrong {
                     .await;
                     s.sleep_until(deadline).await;
                 }
+                Fault::KeepsUntilDue => {
+                    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                    let due = s.sleep_until(deadline);
+                    let keeping = async move {
+                        due.await;
+                        drop(waker);
+                    };
+                    s.spawn(keeping).detach();
+                    s.sleep_until(deadline).await;
+                }
                 Fault::FromPoll => s.sleep(left).await,
             }
         }
@@ -123,6 +135,7 @@ fn a_sleep_that_is_wrong_in_one_thing() {
         (Fault::Past, sleep::PAST),
         (Fault::One, sleep::TOGETHER),
         (Fault::Keeps, sleep::DROPPED),
+        (Fault::KeepsUntilDue, sleep::DROPPED),
         (Fault::FromPoll, sleep::FROM_THE_CALL),
     ] {
         let report = run(async |s| {
