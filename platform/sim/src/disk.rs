@@ -11,7 +11,7 @@ use mirage_device::{BlockError, BlockInfo};
 
 use crate::dice::{self, Purpose, mix};
 use crate::events::What;
-use crate::kept::Kind;
+use crate::kept::{Kind, check_name};
 use crate::machine::State;
 use crate::network::nanos;
 use crate::world::{Inner, World};
@@ -505,8 +505,10 @@ impl World {
     ///
     /// # Panics
     ///
-    /// When there is one of that name, or the size is no multiple of 512.
+    /// When there is one of that name, when the name has white space or a `'` in it, or when the
+    /// size is no multiple of 512.
     pub fn disk(&self, name: &str, size: u64) -> Disk {
+        check_name(name);
         assert!(
             size.is_multiple_of(u64::from(SECTOR)),
             "disk `{name}`: {size} bytes are no multiple of {SECTOR}"

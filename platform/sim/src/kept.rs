@@ -55,6 +55,20 @@ impl fmt::Display for Mishap {
     }
 }
 
+/// Refuses a name that `MIRAGE_SIM` could not hold between two quotes.
+///
+/// # Panics
+///
+/// Then.
+pub(crate) fn check_name(name: &str) {
+    let held = !name.contains(|c: char| c.is_whitespace() || c == '\'');
+    assert!(
+        held,
+        "the name `{name}` has white space or a quote in it: the command that repeats a failing \
+         run could not have it"
+    );
+}
+
 /// A seed, and what is kept of the faults that follow from it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Kept {

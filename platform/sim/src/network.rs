@@ -11,7 +11,7 @@ use mirage_device::{NetError, NetInfo, Received, Transmit};
 
 use crate::dice::{self, Purpose};
 use crate::events::What;
-use crate::kept::Kind;
+use crate::kept::{Kind, check_name};
 use crate::machine::{Machine, State};
 use crate::world::{Inner, World};
 
@@ -211,6 +211,7 @@ impl NetworkState {
 
     /// A port for the device of this name of a machine.
     pub fn port(self: &Rc<Self>, machine: &str, name: &str) -> Rc<Port> {
+        check_name(name);
         let mut ports = self.ports.borrow_mut();
         let number = ports.len() as u32;
         let [_, a, b, c] = (number + 1).to_be_bytes();

@@ -15,7 +15,7 @@ use crate::disk::DiskState;
 use crate::events::{Events, What};
 use crate::failure::{Caught, Cause, Failure, catch};
 use crate::faults::Planned;
-use crate::kept::{Kept, Kind, Mishap};
+use crate::kept::{Kept, Kind, Mishap, check_name};
 use crate::logger;
 use crate::machine::{Builder, State};
 use crate::network::{NetworkState, nanos};
@@ -118,7 +118,8 @@ impl World {
         &self.0.runtime
     }
 
-    /// Begins the description of a machine.
+    /// Begins the description of a machine. Its name must be without white space and `'`: the
+    /// command that repeats a failing run has it.
     pub fn machine(&self, name: &str) -> Builder {
         Builder::new(self.inner().clone(), name)
     }
@@ -228,6 +229,7 @@ impl Inner {
     }
 
     pub fn add(&self, machine: &Rc<State>) {
+        check_name(&machine.name);
         let mut machines = self.machines.borrow_mut();
         let taken = machines.iter().any(|other| other.name == machine.name);
         assert!(!taken, "there is a machine `{}` already", machine.name);

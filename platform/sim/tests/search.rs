@@ -105,3 +105,21 @@ fn a_scenario_without_a_mistake_passes_for_every_seed() {
     });
     assert_eq!(passed.unwrap(), 20);
 }
+
+#[test]
+fn a_name_that_no_command_could_hold_is_refused() {
+    for name in ["a b", "a'b", "a\n"] {
+        let refused = |make: fn(&World, &str)| {
+            let world = World::new(0);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| make(&world, name))).is_err()
+        };
+        assert!(refused(|world, name| drop(
+            world.machine(name).start(|_| async {})
+        )));
+        assert!(refused(|world, name| drop(world.disk(name, 512))));
+        assert!(refused(|world, name| {
+            let network = world.network("lan");
+            drop(world.machine("a").net(name, &network));
+        }));
+    }
+}
