@@ -27,9 +27,7 @@ impl Start {
             slice::from_raw_parts(base.as_ptr().cast(), len / size_of::<AtomicU64>())
         }))
     }
-}
 
-impl Start {
     /// Maps the recording: where it is, and its length in bytes. `None` when there is none.
     ///
     /// Returns at once. A process can do this once.
@@ -39,7 +37,7 @@ impl Start {
 }
 
 /// Maps the file of a variable at its address, if there is one: where, and how long.
-pub(crate) fn map(
+fn map(
     start: Start,
     name: &'static str,
     address: usize,

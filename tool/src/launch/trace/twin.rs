@@ -56,7 +56,7 @@ impl Twin {
         let lines = dwarf.and_then(Context::from_dwarf);
         let address = |name: &str| {
             let section = file.section_by_name(name);
-            section.map_or(0..0, |s| s.address()..s.address() + s.size())
+            section.map_or(0..0, |s| s.address()..s.address().saturating_add(s.size()))
         };
         let code = address(".text");
         let bases = BaseAddresses::default()
