@@ -226,7 +226,8 @@ fn console(mut reader: PipeReader, news: Sender<News>, ui: Ui) -> JoinHandle<()>
             }
             let bytes = buffer.get(..len).unwrap_or_default();
             if ui.json {
-                lines(&mut line, bytes, &ui);
+                let tell = |text: &str| ui.tell(&Event::Console { text }, "", "");
+                lines(&mut line, bytes, tell);
             } else {
                 let mut stdout = io::stdout();
                 // Nobody reads: the unikernel goes on all the same.
@@ -239,19 +240,46 @@ fn console(mut reader: PipeReader, news: Sender<News>, ui: Ui) -> JoinHandle<()>
     })
 }
 
-/// Tells of each whole line, and of what is left at the end.
-fn lines(line: &mut Vec<u8>, bytes: &[u8], ui: &Ui) {
+/// A longer line of the console is told in pieces: a unikernel that ends none costs no memory.
+const LONGEST: usize = 64 << 10;
+
+/// Tells of each whole line, and of what is left at the end: then there are no bytes.
+fn lines(line: &mut Vec<u8>, bytes: &[u8], mut tell: impl FnMut(&str)) {
     line.extend_from_slice(bytes);
-    let tell = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text);
-        ui.tell(&Event::Console { text: &text }, "", "");
-    };
-    while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-        let rest = line.split_off(end + 1);
-        tell(line.get(..end).unwrap_or_default());
-        *line = rest;
+    let mut told = 0;
+    while let Some(rest) = line.get(told..).filter(|rest| !rest.is_empty()) {
+        let most = rest.get(..LONGEST).unwrap_or(rest);
+        let end = most.iter().position(|byte| *byte == b'\n');
+        let whole = end.is_some() || most.len() == LONGEST || bytes.is_empty();
+        if !whole {
+            break;
+        }
+        let len = end.unwrap_or(most.len());
+        tell(&String::from_utf8_lossy(
+            most.get(..len).unwrap_or_default(),
+        ));
+        told += len + usize::from(end.is_some());
     }
-    if bytes.is_empty() && !line.is_empty() {
-        tell(line);
+    line.drain(..told);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_told_once_it_is_whole_and_a_very_long_one_in_pieces() {
+        let (mut line, mut told) = (Vec::new(), Vec::new());
+        let mut pass = |bytes: &[u8]| {
+            lines(&mut line, bytes, |text| told.push(text.to_owned()));
+            (line.len(), std::mem::take(&mut told))
+        };
+        assert_eq!(pass(b"one\n\ntw"), (2, vec!["one".into(), String::new()]));
+        assert_eq!(pass(b"o\n"), (0, vec!["two".into()]));
+        let (left, pieces) = pass(&vec![b'x'; 3 * LONGEST + 5]);
+        assert_eq!((left, pieces.len()), (5, 3));
+        assert_eq!(pass(b"y\nend"), (3, vec!["xxxxxy".into()]));
+        assert_eq!(pass(b""), (0, vec!["end".into()]));
+        assert_eq!(pass(b""), (0, vec![]));
     }
 }
