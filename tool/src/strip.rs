@@ -1,7 +1,8 @@
 //! An image without what only a debugger reads.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 const HEADER: usize = 64;
@@ -24,13 +25,19 @@ pub fn strip(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Puts a file made by `make` in the place of `to`, at once: a running product keeps its own.
+/// Puts a file made by `make` in the place of `to`, at once: a running product keeps its own, and
+/// of several tools that do this at a time the last one's stays.
 pub fn replace(to: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let mut name = to.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let new = to.with_file_name(name);
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let new = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?
+        .into_temp_path();
     make(&new)?;
-    fs::rename(new, to)
+    new.persist(to)?;
+    Ok(())
 }
 
 fn stripped(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
@@ -77,6 +84,22 @@ mod tests {
         bytes[HEADER + 0x08..][..8].copy_from_slice(&120_u64.to_le_bytes());
         bytes[HEADER + 0x20..][..8].copy_from_slice(&(loaded as u64).to_le_bytes());
         bytes
+    }
+
+    #[test]
+    fn many_tools_at_a_time_may_replace_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("product");
+        let make = |new: &Path| fs::write(new, [7; 5000]);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| replace(&to, make).unwrap()));
+            }
+        });
+        assert_eq!(fs::read(&to).unwrap(), [7; 5000]);
+        let error = replace(&to, |_| Err(io::ErrorKind::StorageFull.into()));
+        assert!(error.is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
