@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -41,7 +41,8 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-/// A folder of the test's own for what runs, so that nothing else is seen.
+/// A folder of the test's own for what it runs. `mirage top` sees others of this user, too: each
+/// look is at one process.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -71,6 +72,23 @@ impl Folder {
         Ok((process, server))
     }
 
+    /// The files of what runs.
+    fn files(&self) -> Result<Vec<String>> {
+        let files = std::fs::read_dir(self.0.join("mirage"))?;
+        let names = files.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    /// The process of the only unikernel.
+    fn process(&self) -> Result<String> {
+        let files = self.files()?;
+        let [file] = &*files else {
+            bail!("not one file: {files:?}");
+        };
+        let number = file.rsplit_once('.').map(|(_, number)| number.to_owned());
+        number.with_context(|| format!("{file} has no number"))
+    }
+
     fn top(&self, context: &Context, words: &[&str]) -> Result<(i32, String)> {
         let words = [&["top"], words].concat();
         let output = self.mirage(context, &words).output()?;
@@ -80,7 +98,7 @@ impl Folder {
 
     /// The value of a counter of the only unikernel.
     fn value(&self, context: &Context, device: &str, name: &str) -> Result<u64> {
-        let (_, text) = self.top(context, &["--once", "--json"])?;
+        let (_, text) = self.top(context, &[&self.process()?, "--once", "--json"])?;
         let view: Value = serde_json::from_str(text.trim()).with_context(|| text.clone())?;
         let counters = view["counters"].as_array().context("no counters")?;
         let found = counters
@@ -121,7 +139,8 @@ fn requests(context: &Context) -> Result<()> {
     // The gateway tells what it has carried a moment later.
     folder.reaches(context, "gateway", "connections_total", 6)?;
 
-    let (status, table) = folder.top(context, &["website", "--once"])?;
+    let number = folder.process()?;
+    let (status, table) = folder.top(context, &[&number, "--once"])?;
     ensure!(
         status == 0 && table.starts_with("website  process "),
         "{table}"
@@ -130,12 +149,10 @@ fn requests(context: &Context) -> Result<()> {
         table.contains("requests_total") && !table.contains('\x1b'),
         "{table}"
     );
-    let (_, text) = folder.top(context, &["--prometheus"])?;
-    let sample = text.lines().find(|line| {
-        line.starts_with("mirage_requests_total{unikernel=\"website\",process=\"")
-            && line.contains(&format!("device=\"http\"}} {}", before + 6))
-    });
-    ensure!(sample.is_some(), "{text}");
+    let (_, text) = folder.top(context, &[&number, "--prometheus"])?;
+    let labels = format!("unikernel=\"website\",process=\"{number}\",device=\"http\"");
+    let sample = format!("mirage_requests_total{{{labels}}} {}\n", before + 6);
+    ensure!(text.contains(&sample), "no {sample} in {text}");
     let (status, text) = folder.top(context, &["other", "--once"])?;
     ensure!(
         status == 1 && text.contains("no unikernel `other` runs here"),
@@ -143,13 +160,10 @@ fn requests(context: &Context) -> Result<()> {
     );
 
     drop(process);
-    let (status, text) = folder.top(context, &["--once"])?;
-    ensure!(
-        status == 1 && text.contains("no unikernel runs here"),
-        "{text}"
-    );
-    let left = std::fs::read_dir(folder.0.join("mirage"))?.count();
-    ensure!(left == 0, "{left} files were left behind");
+    let (status, text) = folder.top(context, &[&number, "--once"])?;
+    ensure!(status == 1 && text.contains("no unikernel"), "{text}");
+    let left = folder.files()?;
+    ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
 }
 
@@ -164,14 +178,17 @@ fn host(context: &Context) -> Result<()> {
 fn killed(context: &Context) -> Result<()> {
     let folder = Folder::new(context)?;
     let (process, _) = folder.run(context, "examples/website", &[])?;
+    let number = folder.process()?;
     process.signal(Signal::KILL)?;
-    let files = || std::fs::read_dir(folder.0.join("mirage")).map(Iterator::count);
-    ensure!(files()? == 1, "there is no file to be left behind");
     until(PATIENCE, "the end of the image", || {
-        let (status, _) = folder.top(context, &["--once"]).ok()?;
+        let (status, _) = folder.top(context, &[&number, "--once"]).ok()?;
         (status == 1).then_some(())
     })?;
-    ensure!(files()? == 0, "the file of a killed tool is still there");
+    let left = folder.files()?;
+    ensure!(
+        left.is_empty(),
+        "the file of a killed tool is left: {left:?}"
+    );
     Ok(())
 }
 
