@@ -21,6 +21,7 @@ mod graph;
 mod launch;
 mod metadata;
 mod report;
+mod reserve;
 mod running;
 mod settings;
 mod strip;

@@ -10,6 +10,8 @@ use miette::{
     SourceCode,
 };
 
+use crate::ui::say;
+
 /// A place in a Cargo.toml: the keys that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -115,7 +117,7 @@ impl Diagnostic for Placed {
 /// Writes `report` to standard error: drawn on a terminal, plain lines elsewhere.
 pub fn print(report: &Report, terminal: bool, color: bool) {
     if !terminal {
-        eprint!("{}", plain(report));
+        say(&plain(report));
         return;
     }
     let theme = if color {
@@ -126,9 +128,9 @@ pub fn print(report: &Report, terminal: bool, color: bool) {
     let mut text = String::new();
     let handler = GraphicalReportHandler::new_themed(theme).with_cause_chain();
     if handler.render_report(&mut text, report.as_ref()).is_ok() {
-        eprint!("{text}");
+        say(&text);
     } else {
-        eprint!("{}", plain(report));
+        say(&plain(report));
     }
 }
 

@@ -19,6 +19,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::param::{clock_ticks_per_second, page_size};
 
+use crate::reserve::reserve;
+
 /// Bytes of a table.
 const TABLE: usize = LEN * 8;
 
@@ -49,7 +51,7 @@ impl Page {
                 path,
                 name: name.into(),
             };
-            page.file.set_len(((1 + gateways) * TABLE) as u64)?;
+            reserve(&page.file, ((1 + gateways) * TABLE) as u64)?;
             flock(&page.file, FlockOperation::LockExclusive)?;
             // The unikernel inherits it.
             fcntl_setfd(&page.file, FdFlags::empty())?;

@@ -13,7 +13,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, TableLike, value};
 
 use crate::cli::New;
 use crate::report::short;
-use crate::ui::Ui;
+use crate::ui::{Ui, say};
 
 /// Why nothing was made.
 #[derive(Debug, Error, Diagnostic)]
@@ -79,11 +79,15 @@ pub fn new(command: &New, ui: &Ui) -> Result<(), Report> {
     }
 
     ui.line("Created", &format!("{name}, in {}", short(folder)));
-    eprintln!();
-    eprintln!("  cd {}", short(folder));
-    eprintln!("  mirage run          build it, and run it as a unikernel");
-    eprintln!("  cargo test          its tests run on this machine, as any crate's do");
-    eprintln!("  mirage describe     show its devices, their providers and its keys");
+    say(&format!(
+        "
+  cd {}
+  mirage run          build it, and run it as a unikernel
+  cargo test          its tests run on this machine, as any crate's do
+  mirage describe     show its devices, their providers and its keys
+",
+        short(folder)
+    ));
     Ok(())
 }
 

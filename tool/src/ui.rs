@@ -103,7 +103,7 @@ impl Ui {
         } else {
             Style::new()
         };
-        eprintln!("{style}{verb:>12}{style:#} {text}");
+        say(&format!("{style}{verb:>12}{style:#} {text}\n"));
     }
 
     /// Begins to show how far a build has got.
@@ -128,6 +128,11 @@ impl Ui {
     }
 }
 
+/// Writes to standard error. That nobody reads it, or that its disk is full, ends no unikernel.
+pub fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// How far a build has got.
 pub struct Progress(ProgressBar);
 
@@ -140,7 +145,7 @@ impl Progress {
 
     /// Shows text above the bar.
     pub fn print(&self, text: &str) {
-        self.0.suspend(|| eprint!("{text}"));
+        self.0.suspend(|| say(text));
     }
 
     /// Takes the bar away.

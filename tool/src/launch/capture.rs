@@ -19,6 +19,8 @@ use rustix::io::{Errno, read, write};
 use rustix::net::{Shutdown, shutdown};
 use thiserror::Error;
 
+use crate::ui::say;
+
 /// The legacy virtio_net_hdr before every frame.
 const HEADER: usize = 10;
 /// The longest message: it, the Ethernet header with a tag, and the longest IP packet.
@@ -108,7 +110,7 @@ impl Capture {
             && let Err(error) = open.write(at, frame)
         {
             // The file ends here; the unikernel goes on.
-            eprintln!("no more frames are written down: {error}");
+            say(&format!("no more frames are written down: {error}\n"));
             *writer = None;
         }
     }

@@ -25,7 +25,7 @@ use super::tender::Tender;
 use crate::cli::Run;
 use crate::running::Page;
 use crate::summary::Summary;
-use crate::ui::{Event, Ui};
+use crate::ui::{Event, Ui, say};
 
 /// Why a port cannot be published.
 #[derive(Debug, Error, Diagnostic)]
@@ -210,7 +210,7 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
                 _ => {}
             };
             if let Err(error) = gateway.run(link, observe) {
-                eprintln!("the network gateway failed: {error}");
+                say(&format!("the network gateway failed: {error}\n"));
             }
         });
     }

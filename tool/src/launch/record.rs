@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use mirage_record::{Description, Outcome, Recording, format};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::report::short;
+use crate::reserve::reserve;
 use crate::ui::{Event, Ui, size};
 
 /// Why there can be no recording.
@@ -39,13 +40,6 @@ pub enum Error {
     #[error("--record: {file} cannot be used")]
     #[diagnostic(help("{why}"))]
     File { file: String, why: io::Error },
-    /// An ordinary program.
-    #[error("--record: an application on the host cannot be recorded")]
-    #[diagnostic(help(
-        "its network is the kernel's, whose answers do not come through the platform boundary; \
-         record it as a process: leave --on host away"
-    ))]
-    Host,
 }
 
 /// A recording that is being made.

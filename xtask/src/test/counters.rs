@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::need::Need;
 use super::system::{PATIENCE, answers, free_port, local, start};
 use super::{Context, Test};
 use crate::http;
@@ -28,6 +29,11 @@ pub const TESTS: &[Test] = &[
         name: "the counters of a tool that was killed are gone with the next mirage top",
         needs: &[],
         run: killed,
+    },
+    Test {
+        name: "where a disk is full, a unikernel runs all the same",
+        needs: &[Need::Tap],
+        run: full_disk,
     },
     Test {
         name: "the key counters writes them to the console",
@@ -218,6 +224,28 @@ fn metrics(context: &Context) -> Result<()> {
     ensure!(
         text.contains("mirage_frames_received_total{device=\"net\"} "),
         "{text}"
+    );
+    Ok(())
+}
+
+/// The place for the counters is full, and so is the one for what the tool says.
+fn full_disk(context: &Context) -> Result<()> {
+    let folder = Folder::new(context)?;
+    context.product.image("examples/hello", &[])?;
+    let script = "mount -t tmpfs -o size=64K none \"$XDG_RUNTIME_DIR\" || exit
+        head -c 64K /dev/zero > \"$XDG_RUNTIME_DIR/full\" 2>/dev/null
+        exec \"$@\" 2> /dev/full";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]);
+    command.arg(&context.product.mirage);
+    command.args(["run", "examples/hello"]);
+    command.env("XDG_RUNTIME_DIR", &folder.0);
+    let output = command.current_dir(&context.product.root).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success() && text.contains("Hello"),
+        "it ended with {}:\n{text}",
+        output.status
     );
     Ok(())
 }
