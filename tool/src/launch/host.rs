@@ -16,10 +16,6 @@ use crate::summary::Summary;
 use crate::ui::Ui;
 
 pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i32, Report> {
-    if !run.tap.is_empty() {
-        return Err(Unfit::TapOnHost.into());
-    }
-    refuse(run)?;
     let resources = devices::connect(&summary.name, &summary.devices, &[], &[], &run.block)?;
     let mut command = Command::new(&summary.product);
     for (device, resource) in resources {
@@ -56,9 +52,18 @@ pub fn run(summary: &Summary, run: &Run, words: &[String], ui: &Ui) -> Result<i3
     session.wait(ui)
 }
 
-/// A program is an ordinary one: what it is given otherwise, the machine has for it.
-fn refuse(run: &Run) -> Result<(), Unfit> {
+/// Refuses what no program can be given: it is an ordinary one, on the machine's own network.
+pub fn check(run: &Run) -> Result<(), Unfit> {
+    if !run.tap.is_empty() {
+        return Err(Unfit::TapOnHost);
+    }
     let asked = [
+        (
+            run.record.is_some(),
+            "--record",
+            "the answers of its network do not come through the platform boundary; record it as a \
+             process: --on process",
+        ),
         (
             run.pcap.is_some(),
             "--pcap",

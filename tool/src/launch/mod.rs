@@ -27,9 +27,9 @@ pub use trace::{Frame, Symbols, Twin};
 
 /// Refuses what cannot be done with any product, before one is built.
 pub fn check(run: &Run) -> Result<(), Report> {
-    match run.record.is_some() && run.application.on == On::Host {
-        true => Err(record::Error::Host.into()),
-        false => Ok(()),
+    match run.application.on {
+        On::Process => Ok(()),
+        On::Host => Ok(host::check(run)?),
     }
 }
 

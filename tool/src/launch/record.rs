@@ -122,10 +122,21 @@ impl Record {
         let covers = covers(&recording);
         let text = format!("{file}: {covers}, secrets included; mirage replay {file}");
         ui.tell(&event, "Recorded", &text);
-        if let outcome @ (Outcome::Full { .. } | Outcome::TooLarge { .. }) = recording.outcome() {
-            ui.line("Warning", &format!("{outcome} (--record-size)"));
-        }
+        let outcome = recording.outcome();
+        let more = match outcome {
+            Outcome::TooLarge { state, .. } => format!("--record-size {}", enough(state)),
+            Outcome::Full { .. } => "--record-size".into(),
+            _ => return,
+        };
+        ui.line("Warning", &format!("{outcome} ({more})"));
     }
+}
+
+/// The size of a recording with room for a state of so many bytes in each half, and for as many
+/// bytes of events behind it.
+fn enough(state: u64) -> String {
+    let bytes = state.saturating_mul(4).max(1 << 20);
+    format!("{}M", bytes.div_ceil(1 << 20).next_power_of_two())
 }
 
 /// What a recording covers, for a person.

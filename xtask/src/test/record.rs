@@ -434,7 +434,11 @@ fn damaged(context: &Context) -> Result<()> {
     ensure!(fs::read(&changed)? == b"a letter", "it was written to");
     let words = ["run", "examples/hello", "--on", "host", "--record"];
     let output = context.product.mirage(&words).arg(&file).output()?;
-    ended(&output, 1, "an application on the host cannot be recorded")
+    ended(
+        &output,
+        2,
+        "--record: a program on the host uses the host's own network",
+    )
 }
 
 fn full_disk(context: &Context) -> Result<()> {
