@@ -3,10 +3,10 @@
 //! A frame's checksum is often left for a network card that there is not, and a frame can be a
 //! large segment that one would have cut: it is written as it passes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -43,9 +43,16 @@ impl Capture {
     /// Begins the file; one that was there is overwritten. Only its owner may read it.
     pub fn new(path: &Path) -> Result<Self, CaptureError> {
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600);
-        let writer = file.open(path).and_then(Writer::new);
-        let writer = writer.map_err(|why| CaptureError {
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let open = || {
+            let file = options.open(path)?;
+            if file.metadata()?.is_file() {
+                // It may have been there, open to others.
+                file.set_permissions(Permissions::from_mode(0o600))?;
+            }
+            Writer::new(file)
+        };
+        let writer = open().map_err(|why| CaptureError {
             path: path.into(),
             why,
         })?;
@@ -149,6 +156,21 @@ mod tests {
         assert_eq!(bytes.len(), 24 + 2 * (16 + 3));
         assert_eq!(bytes[24 + 16..][..3], [7; 3]);
         assert!(bytes.ends_with(&[8, 7, 7]));
+    }
+
+    #[test]
+    fn a_file_that_was_open_to_others_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("frames");
+        std::fs::write(&path, "what was there").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        Capture::new(&path).unwrap();
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!(
+            (found.len(), found.permissions().mode() & 0o777),
+            (24, 0o600)
+        );
+        Capture::new(Path::new("/dev/null")).unwrap();
     }
 
     #[test]

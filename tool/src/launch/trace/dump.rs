@@ -66,7 +66,9 @@ impl Destination {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let file = NamedTempFile::with_prefix_in(".core-", folder).map_err(failed)?;
+        let file = NamedTempFile::with_prefix_in(".core-", folder);
+        // Its own error names the other file.
+        let file = file.map_err(|error| failed(error.kind().into()))?;
         Ok(Self {
             file,
             path: path.into(),
