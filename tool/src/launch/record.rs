@@ -162,24 +162,6 @@ fn is_recording(file: &mut File) -> io::Result<bool> {
     Ok(begin.get(..read) == Some(name))
 }
 
-/// Takes the room on the disk now: a unikernel that wrote to a page for which there is none would
-/// be ended for it.
-fn reserve(file: &File, len: u64) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, len) {
-        Err(Errno::OPNOTSUPP) => {
-            let zeros = vec![0; 1 << 20];
-            let mut at = 0;
-            while at < len {
-                let part = (len - at).min(zeros.len() as u64) as usize;
-                file.write_all_at(zeros.get(..part).unwrap_or_default(), at)?;
-                at += part as u64;
-            }
-            Ok(())
-        }
-        result => result.map_err(io::Error::from),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +215,13 @@ mod tests {
         let created = Record::create(&path, 100 << 10, &description);
         assert!(matches!(created, Err(Error::TooSmall { .. })));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn enough_is_twice_a_state_in_each_half() {
+        assert_eq!(enough(1), "1M");
+        assert_eq!(enough(4 << 20), "16M");
+        assert_eq!(enough(4_521_424), "32M");
     }
 
     #[test]

@@ -116,9 +116,12 @@ fn conclude(
         }
         Outcome::UsedUp { .. } => {
             let status = recorded.unwrap_or(KILLED);
-            let end = match recording.outcome() {
-                early @ (Outcome::Full { .. } | Outcome::TooLarge { .. }) => early.to_string(),
-                _ => format!("here the recording ends: it was ended, with status {status}"),
+            let end = match (recording.outcome(), recorded) {
+                (early @ (Outcome::Full { .. } | Outcome::TooLarge { .. }), _) => early.to_string(),
+                (_, Some(_)) => {
+                    format!("here the recording ends: it was ended, with status {status}")
+                }
+                (_, None) => "here the recording ends, and nobody has seen how it went on".into(),
             };
             (status, end)
         }
@@ -147,9 +150,9 @@ fn conclude(
 fn image(replay: &Replay, recording: &Recording<'_>, ui: &Ui) -> Result<PathBuf, Report> {
     let description = recording.description();
     let path = match &replay.image {
-        Some(folder) if folder.is_dir() => {
+        Some(path) if path.is_dir() || path.ends_with("Cargo.toml") => {
             let application = Application {
-                path: Some(folder.clone()),
+                path: Some(path.clone()),
                 on: On::Process,
             };
             build::build(&application, &Settings { set: Vec::new() }, ui)?.product

@@ -163,6 +163,9 @@ impl Session {
     }
 }
 
+/// The exit status of an image whose recording does not go on (lib/record).
+const CANNOT_GO_ON: i32 = 123;
+
 /// The exit statuses that say that it broke: panic, out of memory, and the signals for that.
 const BROKEN: [i32; 10] = [101, 102, 131, 132, 133, 134, 135, 136, 139, 159];
 
@@ -176,7 +179,8 @@ fn tell_booted(after: Duration, sign: &str, ui: &Ui) {
 /// Tells a person only of an end that nobody asked for.
 fn tell_exited(status: i32, stopped: bool, ui: &Ui) {
     let event = Event::Exited { status };
-    if !ui.json && (stopped || status == 0) {
+    // Why a replay does not go on is told at its end.
+    if !ui.json && (stopped || status == 0 || status == CANNOT_GO_ON) {
         return;
     }
     let meaning = match status {
@@ -184,7 +188,6 @@ fn tell_exited(status: i32, stopped: bool, ui: &Ui) {
         2 => "its command line is wrong",
         101 => "it panicked",
         102 => "it ran out of memory; give it more with --memory",
-        123 => "its recording does not go on",
         125 => "it could not be started",
         137 => "it was killed",
         159 => "it made a forbidden system call",
