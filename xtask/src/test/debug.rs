@@ -175,19 +175,28 @@ fn image_of(process: &Process) -> Result<Pid> {
     Pid::from_raw(child.cast_signed()).context("a process id is not zero")
 }
 
-/// What the kernel says that a process does: its letter in proc(5).
-fn state(pid: Pid) -> Result<char> {
+/// What the kernel says of a process: its line in proc(5) from its state on.
+fn stat(pid: Pid) -> Result<String> {
     let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
     let text = std::fs::read_to_string(path)?;
     let rest = text.rsplit_once(") ").context("no state")?.1;
-    rest.chars().next().context("no state")
+    Ok(rest.into())
+}
+
+/// Waits until a process has computed for so long that it has come to its endless loop.
+fn loops(pid: Pid) -> Result<()> {
+    crate::process::until(PATIENCE, "the loop", || {
+        // utime: hundredths of a second.
+        let used: u64 = stat(pid).ok()?.split(' ').nth(11)?.parse().ok()?;
+        (used > 1).then_some(())
+    })
 }
 
 /// Waits until a process stands still, or goes on.
 fn stands(pid: Pid, still: bool) -> Result<()> {
     crate::process::until(PATIENCE, "another state", || {
-        let state = state(pid).ok()?;
-        (matches!(state, 'T' | 't') == still).then_some(())
+        let stat = stat(pid).ok()?;
+        (stat.starts_with(['T', 't']) == still).then_some(())
     })
 }
 
@@ -213,7 +222,9 @@ fn signals(context: &Context) -> Result<()> {
     // Where does it hang?
     let mut process = crash(context, "loop", &[])?;
     process.says(PATIENCE, "now\n")?;
-    kill_process(image_of(&process)?, Signal::QUIT)?;
+    let image = image_of(&process)?;
+    loops(image)?;
+    kill_process(image, Signal::QUIT)?;
     let ended = process.exit(PATIENCE)?;
     let text = process.output();
     ensure!(ended.code() == Some(131), "{ended}:\n{text}");
