@@ -76,8 +76,17 @@ pub fn short(path: &Path) -> String {
     if short.as_os_str().is_empty() {
         ".".into()
     } else {
-        short.display().to_string()
+        plain_text(&short.display().to_string())
     }
+}
+
+/// A text of a stranger's, without what would have a terminal do something.
+pub fn plain_text(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.into(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 #[derive(Debug)]
@@ -175,6 +184,12 @@ mod tests {
         assert_eq!(at(&["devices", "assets", "from"]), Some("\"site\""));
         assert_eq!(at(&["devices", "disk"]), Some("devices"));
         assert_eq!(at(&["keys"]), Some("mirage"));
+    }
+
+    #[test]
+    fn a_path_does_nothing_to_a_terminal() {
+        let path = Path::new("/a b/\u{1b}[2J\u{9b}é\n");
+        assert_eq!(short(path), "/a b/\\u{1b}[2J\\u{9b}é\\n");
     }
 
     #[test]

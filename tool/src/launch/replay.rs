@@ -17,7 +17,7 @@ use super::session::Session;
 use super::tender::Tender;
 use crate::build;
 use crate::cli::{Application, On, Replay, Settings};
-use crate::report::short;
+use crate::report::{plain_text, short};
 use crate::ui::{Event, Ui};
 
 /// Why a recording is not repeated, or not to its end.
@@ -160,22 +160,27 @@ fn image(replay: &Replay, recording: &Recording<'_>, ui: &Ui) -> Result<PathBuf,
         Some(file) => file.clone(),
         None if description.image.is_empty() => {
             return Err(Error::Unnamed {
-                platform: description.platform.clone(),
+                platform: plain_text(&description.platform),
             }
             .into());
         }
         None => PathBuf::from(&description.path),
     };
-    let bytes = fs::read(&path).map_err(|why| Error::NoImage {
+    // A recording may come from a stranger, who can name what has no end.
+    let found = fs::metadata(&path).and_then(|found| match found.is_file() {
+        true => fs::read(&path),
+        false => Err(io::Error::other("it is not a file")),
+    });
+    let bytes = found.map_err(|why| Error::NoImage {
         file: short(&path),
-        hash: description.image.clone(),
+        hash: plain_text(&description.image),
         why,
     })?;
     let found = hash(&bytes);
     if !description.image.is_empty() && found != description.image {
         return Err(Error::OtherImage {
             file: short(&path),
-            needed: description.image.clone(),
+            needed: plain_text(&description.image),
             found,
         }
         .into());
