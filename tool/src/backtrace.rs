@@ -32,7 +32,11 @@ pub fn backtrace(command: &Backtrace) -> Result<(), Report> {
         why,
     })?;
     let symbols = twin.symbols().into_diagnostic()?;
-    copy(io::stdin().lock(), io::stdout().lock(), &symbols).into_diagnostic()
+    match copy(io::stdin().lock(), io::stdout().lock(), &symbols) {
+        // A pipe that closes early (`| head`) ends it quietly.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.into_diagnostic(),
+    }
 }
 
 /// The twin meant by `path`: the file itself, or that of the application there.

@@ -99,6 +99,9 @@ pub fn json(views: &[View]) -> String {
     views.iter().map(line).collect()
 }
 
+/// The columns of a line that are not its names'.
+const NUMBERS: usize = "    ".len() + "  ".len() + 15 + "  ".len() + 12;
+
 /// A table for a person: no line is longer than `width`, and there are no more than `height`.
 /// Counters that are zero are left out.
 pub fn table(views: &[View], width: usize, height: usize, color: bool) -> Vec<String> {
@@ -110,7 +113,9 @@ pub fn table(views: &[View], width: usize, height: usize, color: bool) -> Vec<St
     let longest =
         |text: fn(&Row) -> usize, least| all.iter().map(text).max().unwrap_or(0).max(least);
     let device = longest(|row| row.device.len(), 6);
-    let name = longest(|row| row.name.len(), 7);
+    // Where there is no room, names are cut rather than values.
+    let room = width.saturating_sub(device + NUMBERS).max(7);
+    let name = longest(|row| row.name.len(), 7).min(room);
     let paint = |style: Style, text: String| match color {
         true => format!("{style}{text}{style:#}"),
         false => text,
@@ -151,7 +156,7 @@ pub fn table(views: &[View], width: usize, height: usize, color: bool) -> Vec<St
             let rate = row.per_second.map_or(String::new(), rate);
             let value = grouped(row.value);
             let line = format!(
-                "  {shown:device$}  {:name$}  {value:>15}  {rate:>12}",
+                "  {shown:device$}  {:name$.name$}  {value:>15}  {rate:>12}",
                 row.name
             );
             let line = cut(line.trim_end().into());
@@ -228,6 +233,21 @@ website  process 4321  cpu 12.5 %  1.25 s used  memory 1.4 MiB
   runtime    tasks                                4
   stack.net  bytes_received_total     1,234,567,000   616,783,500
              frames_received_total        1,234,567       616,784";
+        assert_eq!(lines.join("\n"), expected);
+    }
+
+    #[test]
+    fn a_narrow_table_cuts_names_and_keeps_values() {
+        let before = running(1_000, 1.0);
+        let now = running(1_234_567, 1.25);
+        let view = View::new(&now, Some((Duration::from_secs(2), &before)), None);
+        let lines = table(&[view], 60, 100, false);
+        let expected = "\
+website  process 4321  cpu 12.5 %  1.25 s used  memory 1.4 M
+  DEVICE     COUNTER                     VALUE    PER SECOND
+  runtime    tasks                           4
+  stack.net  bytes_received_t    1,234,567,000   616,783,500
+             frames_received_        1,234,567       616,784";
         assert_eq!(lines.join("\n"), expected);
     }
 
