@@ -36,6 +36,8 @@ pub struct Session {
     began: Instant,
     /// A debugger is awaited: without one there is no point in going on.
     debugged: bool,
+    /// A core is wanted if it breaks.
+    dumped: bool,
     handle: OwnedFd,
     sender: Sender<News>,
     news: Receiver<News>,
@@ -83,6 +85,7 @@ impl Session {
             ui.tell(&Event::Started { name, pid }, "", "");
         }
         let debugged = watch.as_ref().is_some_and(|w| w.debugger.is_some());
+        let dumped = watch.as_ref().is_some_and(|w| w.dump.is_some());
         match watch.zip(child.stdin.take()) {
             Some((watch, held)) => follow(pid, held, watch, sender.clone()),
             None => wait_for(child, sender.clone()),
@@ -92,6 +95,7 @@ impl Session {
             pid,
             began,
             debugged,
+            dumped,
             handle,
             sender,
             news,
@@ -155,7 +159,13 @@ impl Session {
         if let Some(broken) = broken.filter(|_| stopped.is_none()) {
             broken.tell(ui);
         } else if let Some(why) = unwatched.filter(|_| BROKEN.contains(&status)) {
-            let text = format!("cannot be made: {why}; `mirage backtrace` reads return addresses");
+            let core = if self.dumped { ", nor a core" } else { "" };
+            // Only a panic leaves return addresses.
+            let addresses = match status {
+                101 => "; `mirage backtrace` reads return addresses",
+                _ => "",
+            };
+            let text = format!("cannot be made{core}: {why}{addresses}");
             ui.line("Backtrace", &text);
         }
         tell_exited(status, stopped.is_some(), ui);
