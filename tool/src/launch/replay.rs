@@ -62,6 +62,9 @@ enum Error {
 /// The status of a unikernel that was killed, where nobody has seen it.
 const KILLED: u8 = 137;
 
+/// The statuses after SIGHUP, SIGINT and SIGTERM to this tool. An image ends with none by itself.
+const STOPPED: [u8; 3] = [129, 130, 143];
+
 /// Repeats a recording; yields the exit status that the unikernel ended with.
 pub fn run(replay: &Replay, ui: &Ui) -> Result<ExitCode, Report> {
     let file = short(&replay.file);
@@ -128,10 +131,14 @@ fn conclude(
         _ => {
             let status = u8::try_from(status).unwrap_or(u8::MAX);
             let end = match recorded {
+                _ if outcome == Outcome::Open && STOPPED.contains(&status) => {
+                    format!("you ended it, perhaps before its end, with status {status}")
+                }
+                None => format!("it ended with status {status}"),
                 Some(recorded) if recorded != status => {
                     format!("it ended with status {status}; when it was recorded, with {recorded}")
                 }
-                _ => format!("it ended as recorded, with status {status}"),
+                Some(_) => format!("it ended as recorded, with status {status}"),
             };
             (status, end)
         }
