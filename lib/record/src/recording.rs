@@ -204,6 +204,13 @@ impl<'a> Recording<'a> {
         Outcome::read(self.file)
     }
 
+    /// The bytes from the file's beginning that hold everything; what follows can be cut off once
+    /// nobody records any more.
+    pub fn used(&self) -> usize {
+        let both = (0..2).filter_map(|index| Segment::find(self.file, index));
+        both.map(|segment| segment.end).max().unwrap_or(PAGE)
+    }
+
     /// The exit status, as whoever started the unikernel saw it.
     pub fn status(&self) -> Option<u8> {
         let word = self.file.word(STATUS).checked_sub(1)?;

@@ -114,6 +114,8 @@ impl Record {
             // It ended before its first event, and has said why.
             return;
         };
+        // The unikernel has gone, and with it whoever would write there.
+        let _ = self.file.set_len(recording.used() as u64);
         let event = Event::Recorded {
             file: &file,
             events: recording.len(),

@@ -72,6 +72,18 @@ fn a_file_too_short_for_a_ring_is_refused() {
 }
 
 #[test]
+fn what_follows_the_used_part_can_be_cut_off() {
+    let file = file(1, &[Call::Now, Call::Wait]);
+    let whole = Recording::read(&file).unwrap();
+    let used = whole.used();
+    assert!(used < 3 * PAGE, "{used}");
+    let cut = Recording::read(&file[..used]).unwrap();
+    assert!(cut.events().eq(whole.events()));
+    assert_eq!(cut.replay(false), whole.replay(false));
+    assert!(Recording::read(&file[..used - 1]).is_err());
+}
+
+#[test]
 fn what_is_no_recording_is_told_from_one_that_is_damaged() {
     let good = file(1, &[Call::Now, Call::Wait]);
     let error = |file: &[u8]| Recording::read(file).unwrap_err().to_string();
