@@ -31,15 +31,19 @@ mod top;
 mod ui;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use miette::Report;
+use signal_hook::consts::SIGXFSZ;
 
 use cli::{Cli, Command};
 use ui::Ui;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A file that may not become so long is an error of what writes it, and not the tool's end.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     color(cli.color);
     let result = match &cli.command {
         Command::Check(check) => {

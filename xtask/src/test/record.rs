@@ -449,23 +449,29 @@ fn damaged(context: &Context) -> Result<()> {
 fn full_disk(context: &Context) -> Result<()> {
     let (folder, _) = place(context)?;
     context.product.image("examples/hello", &[])?;
-    let script = "mount -t tmpfs -o size=8M none \"$1\" && shift && exec \"$@\" 2>&1";
-    let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "sh", "-c", script, "sh"])
-        .arg(folder.path());
-    command
-        .arg(&context.product.mirage)
-        .args(["run", "examples/hello", "--record"]);
-    command.arg(folder.path().join("recording"));
-    let output = command.current_dir(&context.product.root).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.code() == Some(1) && text.contains("there is no room for a recording"),
-        "it ended with {}:\n{text}",
-        output.status
-    );
-    ensure!(!text.contains("Hello"), "it was started:\n{text}");
+    let full = "mount -t tmpfs -o size=8M none \"$1\" && shift && exec \"$@\" 2>&1";
+    let limited = "shift; ulimit -f 4096; exec \"$@\" 2>&1";
+    for (script, says) in [
+        (full, "there is no room for a recording"),
+        (limited, "File too large"),
+    ] {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .arg(folder.path());
+        command
+            .arg(&context.product.mirage)
+            .args(["run", "examples/hello", "--record"]);
+        command.arg(folder.path().join("recording"));
+        let output = command.current_dir(&context.product.root).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.code() == Some(1) && text.contains(says),
+            "it ended with {}, without `{says}`:\n{text}",
+            output.status
+        );
+        ensure!(!text.contains("Hello"), "it was started:\n{text}");
+    }
     Ok(())
 }
 
