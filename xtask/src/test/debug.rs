@@ -382,6 +382,7 @@ fn interrupted(context: &Context) -> Result<()> {
     let commands = [&*connect, "continue", "bt", "detach"];
     let mut gdb = Process::start(&mut debugger(context, &[], &commands))?;
     process.says(PATIENCE, "now\n")?;
+    loops(image_of(&process)?)?;
     gdb.signal(Signal::INT)?;
     let ended = gdb.exit(PATIENCE)?;
     let text = gdb.output();

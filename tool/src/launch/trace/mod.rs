@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ExitStatus};
 
 use miette::{Diagnostic, IntoDiagnostic as _, Report};
+use mirage_tender_process::IMAGE;
 use nix::errno::Errno;
 use thiserror::Error;
 
@@ -154,7 +155,7 @@ impl Tracer<'_> {
         loop {
             match self.tracee.wait()? {
                 Stop::Ended(status) => return Ok(status),
-                Stop::Executed => match self.watch.debugger.take() {
+                Stop::Executed if self.is_image() => match self.watch.debugger.take() {
                     Some(listener) => {
                         if let Some(status) = gdb::serve(&listener, self)? {
                             return Ok(status);
@@ -162,6 +163,8 @@ impl Tracer<'_> {
                     }
                     None => self.tracee.resume(0),
                 },
+                // The tender itself: a child can be seized before its own start is over.
+                Stop::Executed => self.tracee.resume(0),
                 Stop::Signal(signal) => self.deliver(signal),
                 Stop::Exiting(status) => {
                     if let Some(cause) = self.breaks(status) {
@@ -176,6 +179,12 @@ impl Tracer<'_> {
                 Stop::Interrupted => self.tracee.resume(0),
             }
         }
+    }
+
+    /// Whether it stands in the image, and not in the tender any more.
+    fn is_image(&self) -> bool {
+        let registers = self.tracee.registers();
+        registers.is_ok_and(|registers| IMAGE.contains(&registers.rip))
     }
 
     /// Lets a signal come through; tells what broke when it says so.
