@@ -1,0 +1,37 @@
+//! Irmin: a store that branches, merges and watches, and speaks Git.
+//!
+//! Contents are kept as Git keeps them: blobs, trees of names, and commits that point to a tree and
+//! to the commits before them. Everything has an [`Id`] that follows from its bytes; a [`RefName`]
+//! is the only thing that moves. Three [`Format`]s share one interface: Git with SHA-1 and Git with
+//! SHA-256, bit for bit, and the native one, made for a million keys in one directory.
+//!
+//! What keeps the objects is a [`Backend`], the whole boundary to storage: [`Memory`] is here,
+//! Git repositories and the pack engine are crates of their own. Every backend passes one suite
+//! (`conformance`, a feature).
+//!
+//! The core is synchronous, `Send + Sync`, needs an allocator and nothing else, reads no clock,
+//! opens no file and starts no thread.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod backend;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod format;
+mod id;
+mod memory;
+mod object;
+pub mod raw;
+mod refname;
+
+pub use backend::{Backend, BackendError, CommitNode, Expect, Hook, RefEdit, UpdateError};
+pub use format::{CollisionAttack, Format, Kind};
+pub use id::{Id, IdError};
+pub use memory::Memory;
+pub use object::Object;
+pub use refname::{RefName, RefNameError};

@@ -1,0 +1,215 @@
+//! Everything in memory.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use spin::RwLock;
+
+use crate::{Backend, BackendError, Format, Id, Kind, Object, RefEdit, RefName, UpdateError};
+
+/// A store in memory, gone with the value. `flush` returns at once.
+pub struct Memory {
+    format: Format,
+    objects: RwLock<HashMap<Id, (Kind, Bytes)>>,
+    names: RwLock<Names>,
+}
+
+#[derive(Default)]
+struct Names {
+    heads: BTreeMap<RefName, Id>,
+    generation: u64,
+}
+
+impl Memory {
+    /// An empty store of this format.
+    pub fn new(format: Format) -> Memory {
+        Memory {
+            format,
+            objects: RwLock::default(),
+            names: RwLock::default(),
+        }
+    }
+
+    /// How many objects it holds.
+    pub fn len(&self) -> usize {
+        self.objects.read().len()
+    }
+
+    /// Whether it holds no object.
+    pub fn is_empty(&self) -> bool {
+        self.objects.read().is_empty()
+    }
+}
+
+impl Backend for Memory {
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn read(&self, id: &Id) -> Result<Option<Object>, BackendError> {
+        let objects = self.objects.read();
+        Ok(objects.get(id).map(|(kind, data)| Object {
+            id: *id,
+            kind: *kind,
+            data: data.clone(),
+        }))
+    }
+
+    fn contains(&self, id: &Id) -> Result<bool, BackendError> {
+        Ok(self.objects.read().contains_key(id))
+    }
+
+    fn write(&self, new: &[Object]) -> Result<(), BackendError> {
+        let mut objects = self.objects.write();
+        for object in new {
+            objects
+                .entry(object.id)
+                .or_insert_with(|| (object.kind, object.data.clone()));
+        }
+        Ok(())
+    }
+
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<Id>, BackendError> {
+        let mut ids: Vec<Id> = self
+            .objects
+            .read()
+            .keys()
+            .filter(|id| id.begins_with(prefix))
+            .copied()
+            .collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
+    fn head(&self, name: &RefName) -> Result<Option<Id>, BackendError> {
+        Ok(self.names.read().heads.get(name).copied())
+    }
+
+    fn heads(&self, prefix: &str) -> Result<Vec<(RefName, Id)>, BackendError> {
+        let names = self.names.read();
+        Ok(names
+            .heads
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(name, _)| name.as_str().starts_with(prefix))
+            .map(|(name, id)| (name.clone(), *id))
+            .collect())
+    }
+
+    fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
+        let mut names = self.names.write();
+        for (at, edit) in edits.iter().enumerate() {
+            if edits[..at].iter().any(|before| before.name == edit.name) {
+                return Err(UpdateError::Clash {
+                    name: edit.name.clone(),
+                    other: edit.name.clone(),
+                });
+            }
+            let found = names.heads.get(&edit.name);
+            if !edit.expect.holds(found) {
+                return Err(UpdateError::Moved {
+                    name: edit.name.clone(),
+                    found: found.copied(),
+                });
+            }
+            if let Some(id) = edit.new
+                && !self.objects.read().contains_key(&id)
+            {
+                return Err(UpdateError::NoSuchObject {
+                    name: edit.name.clone(),
+                    id,
+                });
+            }
+        }
+        let made = edits
+            .iter()
+            .filter(|edit| edit.new.is_some() && !names.heads.contains_key(&edit.name));
+        for edit in made {
+            if let Some(other) = clash(&names.heads, edits, &edit.name) {
+                return Err(UpdateError::Clash {
+                    name: edit.name.clone(),
+                    other,
+                });
+            }
+        }
+        for edit in edits {
+            match edit.new {
+                Some(id) => names.heads.insert(edit.name.clone(), id),
+                None => names.heads.remove(&edit.name),
+            };
+        }
+        names.generation += 1;
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn generation(&self) -> Result<u64, BackendError> {
+        Ok(self.names.read().generation)
+    }
+}
+
+/// A name that would be a directory of `name`, or `name` of it, once the edits are done.
+fn clash(heads: &BTreeMap<RefName, Id>, edits: &[RefEdit], name: &RefName) -> Option<RefName> {
+    let stays = |other: &&RefName| {
+        !edits
+            .iter()
+            .any(|edit| edit.name == **other && edit.new.is_none())
+    };
+    let below = name.as_str().to_string() + "/";
+    let inside = |long: &str, short: &str| {
+        long.strip_prefix(short)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let made = edits
+        .iter()
+        .filter(|edit| edit.new.is_some())
+        .map(|edit| &edit.name);
+    let made = made.filter(|other| {
+        inside(other.as_str(), name.as_str()) || inside(name.as_str(), other.as_str())
+    });
+    let children = heads
+        .range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded))
+        .map(|(other, _)| other)
+        .take_while(|other| other.as_str().starts_with(&below));
+    let parents = name
+        .as_str()
+        .match_indices('/')
+        .filter_map(|(at, _)| heads.get_key_value(&name.as_str()[..at]));
+    let parents = parents.map(|(parent, _)| parent);
+    made.chain(children.filter(stays))
+        .chain(parents.filter(stays))
+        .next()
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_keeps_the_contract_in_every_format() {
+        for format in [Format::GitSha1, Format::GitSha256, Format::Native] {
+            crate::conformance::check(&mut || alloc::sync::Arc::new(Memory::new(format)));
+        }
+    }
+
+    #[test]
+    fn no_update_is_lost_when_threads_race() {
+        let store = Memory::new(Format::Native);
+        let won = std::thread::scope(|threads| {
+            let store = &store;
+            let racers: std::vec::Vec<_> = (0..4)
+                .map(|n| threads.spawn(move || crate::conformance::race(store, n, 200)))
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+        });
+        crate::conformance::counted(&store, won);
+    }
+}
