@@ -13,7 +13,7 @@ use core::fmt;
 pub struct RefName(Arc<str>);
 
 impl RefName {
-    /// Checks a full name: one of upper-case letters and `_` (`HEAD`), or at least two parts.
+    /// Checks a full name: one of upper-case letters and `_` (`HEAD`), or one under `refs/`.
     ///
     /// # Errors
     /// [`RefNameError`] with the name and the rule that it breaks.
@@ -27,9 +27,8 @@ impl RefName {
         if name.len() > 1024 {
             return wrong("it is longer than 1024 bytes");
         }
-        if !name.contains('/')
-            && !(!name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
-        {
+        let top = !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        if !top && !name.starts_with("refs/") {
             return wrong("a full name is HEAD, or begins with refs/");
         }
         if name
@@ -130,6 +129,7 @@ mod tests {
         for bad in [
             "",
             "main",
+            "objects/pack/x",
             "refs/heads/",
             "/refs/x",
             "refs//x",

@@ -147,7 +147,7 @@ mod tests {
             "encoding ISO-8859-1\ngpgsig -----BEGIN-----\n \n abc\n -----END-----\n \n\nm",
             "mergetag object 1\n type commit\nmergetag object 2\nunknown  two spaces\nempty \n\nm\n",
         ] {
-            for parents in [String::new(), parent.repeat(1), parent.repeat(9)] {
+            for parents in [String::new(), parent.to_string(), parent.repeat(9)] {
                 let text = TREE.to_string() + &parents + WHO + rest;
                 let commit = CommitData::decode(Format::GitSha1, text.as_bytes()).unwrap();
                 assert_eq!(commit.encode(), text.as_bytes(), "{text}");
