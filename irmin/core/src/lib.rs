@@ -20,18 +20,36 @@ extern crate alloc;
 extern crate std;
 
 mod backend;
+mod branch;
+mod commit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod error;
 mod format;
+mod history;
 mod id;
 mod memory;
 mod object;
+mod path;
 pub mod raw;
 mod refname;
+mod repo;
+mod store;
+mod transaction;
+mod tree;
 
 pub use backend::{Backend, BackendError, CommitNode, Expect, Hook, RefEdit, UpdateError};
+pub use branch::{Branch, MoveError};
+pub use commit::{Commit, Info};
+pub use error::{ReadError, WriteError};
 pub use format::{CollisionAttack, Format, Kind};
+pub use history::{HistoryError, Log};
 pub use id::{Id, IdError};
 pub use memory::Memory;
 pub use object::Object;
+pub use path::{Path, PathError};
+pub use raw::{Mode, Signature};
 pub use refname::{RefName, RefNameError};
+pub use repo::Repo;
+pub use transaction::{CommitError, Transaction};
+pub use tree::{Diff, Difference, Entry, List, Tree, TreeEdit, Walk};

@@ -32,14 +32,7 @@ impl CommitData {
     /// # Errors
     /// [`Malformed`] if tree, parents, author and committer do not come first and in this order.
     pub fn decode(format: Format, data: &[u8]) -> Result<CommitData, Malformed> {
-        let (tree, mut rest) = field(data, b"tree ")
-            .and_then(|(hex, rest)| Some((id(format, hex)?, rest)))
-            .ok_or_else(|| wrong("it does not begin with a tree"))?;
-        let mut parents = Vec::new();
-        while let Some((hex, after)) = field(rest, b"parent ") {
-            parents.push(id(format, hex).ok_or_else(|| wrong("a parent is no id"))?);
-            rest = after;
-        }
+        let (tree, parents, mut rest) = ids(format, data)?;
         let mut signature = |key: &[u8]| {
             let (value, after) = field(rest, key)?;
             rest = after;
@@ -79,6 +72,14 @@ impl CommitData {
         })
     }
 
+    /// Reads the parents only.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it does not begin with a tree and parents.
+    pub fn decode_parents(format: Format, data: &[u8]) -> Result<Vec<Id>, Malformed> {
+        ids(format, data).map(|(_, parents, _)| parents)
+    }
+
     /// The bytes of the commit.
     pub fn encode(&self) -> Vec<u8> {
         let message = self.message.as_deref();
@@ -110,6 +111,19 @@ impl CommitData {
         }
         out
     }
+}
+
+/// The tree, the parents and what follows them.
+fn ids(format: Format, data: &[u8]) -> Result<(Id, Vec<Id>, &[u8]), Malformed> {
+    let (tree, mut rest) = field(data, b"tree ")
+        .and_then(|(hex, rest)| Some((id(format, hex)?, rest)))
+        .ok_or_else(|| wrong("it does not begin with a tree"))?;
+    let mut parents = Vec::new();
+    while let Some((hex, after)) = field(rest, b"parent ") {
+        parents.push(id(format, hex).ok_or_else(|| wrong("a parent is no id"))?);
+        rest = after;
+    }
+    Ok((tree, parents, rest))
 }
 
 fn wrong(what: &str) -> Malformed {

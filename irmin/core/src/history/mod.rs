@@ -1,0 +1,97 @@
+//! What was before what: common ancestors, ancestry, logs.
+
+mod index;
+mod lca;
+mod log;
+
+pub(crate) use index::Index;
+pub use log::Log;
+
+use alloc::vec::Vec;
+
+use crate::{BackendError, Commit, Id, ReadError, Repo};
+
+/// A question about history that has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// A commit could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// More commits would have had to be looked at than allowed: nothing is known.
+    #[error("the search for common ancestors was given up after {limit} commits; allow it more")]
+    Limit {
+        /// How many were allowed.
+        limit: usize,
+    },
+    /// The commits have no common ancestor among those that are here, and some are left out.
+    #[error(
+        "no common ancestor is here, and older commits are left out of this shallow store; fetch more of them"
+    )]
+    Shallow,
+}
+
+impl From<BackendError> for HistoryError {
+    fn from(error: BackendError) -> HistoryError {
+        HistoryError::Read(error.into())
+    }
+}
+
+impl Repo {
+    /// The best common ancestors of two commits: those that are no ancestor of another common one.
+    /// Ordered by id; none if the histories are unrelated.
+    ///
+    /// Costs what the distance between the commits costs. The first question reads the commits (or
+    /// the backend's index of them) that are before; the generations found are kept in memory.
+    ///
+    /// # Errors
+    /// [`HistoryError`]. A search that was not finished is an error, never "unrelated".
+    pub fn lcas(&self, a: &Commit, b: &Commit) -> Result<Vec<Id>, HistoryError> {
+        self.lcas_within(a, b, usize::MAX)
+    }
+
+    /// The same, looking at no more than `limit` commits.
+    ///
+    /// # Errors
+    /// [`HistoryError`]; `Limit` if that was not enough.
+    pub fn lcas_within(
+        &self,
+        a: &Commit,
+        b: &Commit,
+        limit: usize,
+    ) -> Result<Vec<Id>, HistoryError> {
+        self.store
+            .index
+            .lock()
+            .lcas(&*self.store.backend, &[a.id()], &[b.id()], limit)
+    }
+}
+
+impl Commit {
+    /// Whether `other` is this commit or one of those before it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn has_ancestor(&self, other: &Commit) -> Result<bool, ReadError> {
+        self.store
+            .index
+            .lock()
+            .is_ancestor(&*self.store.backend, &other.id(), &self.id())
+    }
+
+    /// This commit and those before it, each once, the latest committer's time first among those
+    /// whose children were given: the order of `git log`.
+    pub fn log(&self) -> Log {
+        Log::new(self, None)
+    }
+
+    /// The commits that changed what stands at this path, as `git log -- PATH` finds them: where a
+    /// merge took the path from one side, only that side is followed. The first is the one that
+    /// last modified it.
+    pub fn log_of(&self, path: crate::Path) -> Log {
+        Log::new(self, Some(path))
+    }
+}
+
+#[cfg(test)]
+mod tests;

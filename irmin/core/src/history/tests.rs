@@ -1,0 +1,138 @@
+use alloc::collections::BTreeSet;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::HistoryError;
+use crate::{Commit, Format, Id, Info, Memory, Repo, Signature};
+
+fn commit(repo: &Repo, parents: &[&Commit], n: usize) -> Commit {
+    let who = Signature::new("A", "a@b", n as i64, 0);
+    repo.commit_tree(
+        &repo.empty_tree(),
+        parents,
+        &Info::new(who, alloc::format!("{n}\n")),
+    )
+    .unwrap()
+}
+
+/// Commits whose parents are among the earlier ones.
+fn history(repo: &Repo, shape: &[Vec<prop::sample::Index>]) -> Vec<Commit> {
+    let mut commits: Vec<Commit> = Vec::new();
+    for (n, parents) in shape.iter().enumerate() {
+        let parents: BTreeSet<usize> = if n == 0 {
+            BTreeSet::new()
+        } else {
+            parents.iter().map(|parent| parent.index(n)).collect()
+        };
+        let parents: Vec<Commit> = parents.iter().map(|at| commits[*at].clone()).collect();
+        commits.push(commit(repo, &parents.iter().collect::<Vec<_>>(), n));
+    }
+    commits
+}
+
+fn ancestors(repo: &Repo, of: Id) -> BTreeSet<Id> {
+    let (mut seen, mut open) = (BTreeSet::new(), std::vec![of]);
+    while let Some(id) = open.pop() {
+        if seen.insert(id) {
+            open.extend(repo.commit(&id).unwrap().parents());
+        }
+    }
+    seen
+}
+
+fn shapes() -> impl Strategy<Value = Vec<Vec<prop::sample::Index>>> {
+    prop::collection::vec(
+        prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        2..40,
+    )
+}
+
+proptest! {
+    #[test]
+    fn best_common_ancestors_are_those_of_the_definition(
+        shape in shapes(), a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>(),
+    ) {
+        let repo = Repo::new(Memory::new(Format::Native));
+        let commits = history(&repo, &shape);
+        let (a, b) = (a.get(&commits), b.get(&commits));
+        let common: Vec<Id> = ancestors(&repo, a.id()).intersection(&ancestors(&repo, b.id())).copied().collect();
+        let best: Vec<Id> = common
+            .iter()
+            .filter(|id| !common.iter().any(|other| other != *id && ancestors(&repo, *other).contains(id)))
+            .copied()
+            .collect();
+        prop_assert_eq!(repo.lcas(a, b).unwrap(), best);
+        prop_assert_eq!(a.has_ancestor(b).unwrap(), ancestors(&repo, a.id()).contains(&b.id()));
+        let logged: BTreeSet<Id> = a.log().map(|commit| commit.unwrap().id()).collect();
+        prop_assert_eq!(logged, ancestors(&repo, a.id()));
+    }
+}
+
+#[test]
+fn a_search_that_is_not_finished_is_an_error_and_not_unrelated() {
+    let repo = Repo::new(Memory::new(Format::GitSha1));
+    let root = commit(&repo, &[], 0);
+    let grow = |mut tip: Commit, start: usize| {
+        for n in start..start + 50 {
+            tip = commit(&repo, &[&tip], n);
+        }
+        tip
+    };
+    let (a, b) = (grow(root.clone(), 100), grow(root.clone(), 200));
+    assert!(matches!(
+        repo.lcas_within(&a, &b, 50),
+        Err(HistoryError::Limit { limit: 50 })
+    ));
+    assert_eq!(repo.lcas_within(&a, &b, 101).unwrap(), [root.id()]);
+    let stranger = commit(&repo, &[], 999);
+    assert_eq!(repo.lcas(&a, &stranger).unwrap(), []);
+}
+
+#[test]
+fn a_fork_near_the_end_of_a_long_history_is_found_near_it() {
+    let repo = Repo::new(Memory::new(Format::Native));
+    let mut tip = commit(&repo, &[], 0);
+    for n in 1..5000 {
+        tip = commit(&repo, &[&tip], n);
+    }
+    let fork = tip.clone();
+    let (mut a, mut b) = (fork.clone(), fork.clone());
+    for n in 0..10 {
+        a = commit(&repo, &[&a], 10_000 + n);
+        b = commit(&repo, &[&b], 20_000 + n);
+    }
+    assert_eq!(
+        repo.lcas_within(&a, &b, 21).unwrap(),
+        [fork.id()],
+        "ten on each side and the fork"
+    );
+}
+
+#[test]
+fn the_log_of_a_path_tells_who_changed_it() {
+    for format in [Format::GitSha1, Format::Native] {
+        let repo = Repo::new(Memory::new(format));
+        let main = repo.branch("main").unwrap();
+        let set = |n: i64, path: &str, contents: &str| {
+            let info = Info::new(Signature::new("A", "a@b", n, 0), "m\n");
+            let contents = contents.as_bytes().to_vec();
+            main.change(&info, |edit| edit.set(path, contents.clone()))
+                .unwrap()
+                .id()
+        };
+        let first = set(1, "d/x", "1");
+        set(2, "d/y", "1");
+        let second = set(3, "d/x", "2");
+        set(4, "e", "1");
+        let head = main.head().unwrap().unwrap();
+        let log = |path: &str| -> Vec<Id> {
+            head.log_of(crate::Path::new(path).unwrap())
+                .map(|commit| commit.unwrap().id())
+                .collect()
+        };
+        assert_eq!(log("d/x"), [second, first]);
+        assert_eq!(log("d").len(), 3);
+        assert_eq!(log("none"), []);
+    }
+}

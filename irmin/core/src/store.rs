@@ -1,0 +1,177 @@
+//! What the trees and commits of one store share: the backend and the pages read lately.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::mem;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use spin::Mutex;
+
+use crate::history::Index;
+use crate::raw::{CommitData, TagData, empty_tree};
+use crate::tree::page::Page;
+use crate::{Backend, Format, Id, Kind, Object, ReadError, RefEdit, UpdateError};
+
+/// Objects that are not written yet, by id.
+pub(crate) type Staged = HashMap<Id, Object>;
+
+pub(crate) struct Store {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) format: Format,
+    cache: [Mutex<Shard>; SHARDS],
+    shard_room: usize,
+    pub(crate) index: Mutex<Index>,
+    /// The directory without entries, which need not be in the backend, as in Git.
+    pub(crate) empty: Id,
+}
+
+const SHARDS: usize = 16;
+
+/// Two generations: what is asked for moves to the young one; when that is full the old one goes.
+#[derive(Default)]
+struct Shard {
+    young: HashMap<Id, Arc<Page>>,
+    old: HashMap<Id, Arc<Page>>,
+    weight: usize,
+}
+
+impl Store {
+    pub(crate) fn new(backend: Box<dyn Backend>, cache_bytes: usize) -> Store {
+        let format = backend.format();
+        let empty = format
+            .id(Kind::Tree, &empty_tree(format))
+            .expect("no attack");
+        let shard_room = cache_bytes / (2 * SHARDS);
+        Store {
+            backend,
+            format,
+            cache: Default::default(),
+            shard_room,
+            index: Mutex::default(),
+            empty,
+        }
+    }
+
+    fn shard(&self, id: &Id) -> &Mutex<Shard> {
+        &self.cache[usize::from(id.as_bytes()[8]) % SHARDS]
+    }
+
+    /// A page, from the cache, the objects not written yet, or the backend.
+    pub(crate) fn page(&self, id: &Id, staged: Option<&Staged>) -> Result<Arc<Page>, ReadError> {
+        if let Some(page) = self.cached(id) {
+            return Ok(page);
+        }
+        let data = match staged.and_then(|staged| staged.get(id)) {
+            Some(object) => object.data.clone(),
+            None if *id == self.empty => empty_tree(self.format).into(),
+            None => self.object(id, Kind::Tree)?,
+        };
+        let page = Page::parse(self.format, data)
+            .map_err(|malformed| ReadError::Malformed { id: *id, malformed })?;
+        Ok(self.keep(*id, page))
+    }
+
+    fn cached(&self, id: &Id) -> Option<Arc<Page>> {
+        let mut shard = self.shard(id).lock();
+        if let Some(page) = shard.young.get(id) {
+            return Some(page.clone());
+        }
+        let page = shard.old.remove(id)?;
+        let full = shard.add(*id, page.clone(), self.shard_room);
+        drop(shard);
+        drop(full);
+        Some(page)
+    }
+
+    /// Puts a page into the cache.
+    pub(crate) fn keep(&self, id: Id, page: Page) -> Arc<Page> {
+        let page = Arc::new(page);
+        // What is thrown out is freed after the lock is.
+        let full = self
+            .shard(&id)
+            .lock()
+            .add(id, page.clone(), self.shard_room);
+        drop(full);
+        page
+    }
+
+    /// The bytes of an object that must be here and of this kind.
+    pub(crate) fn object(&self, id: &Id, kind: Kind) -> Result<Bytes, ReadError> {
+        let object = self
+            .backend
+            .read(id)?
+            .ok_or(ReadError::Missing { id: *id, kind })?;
+        if object.kind != kind {
+            return Err(ReadError::WrongKind {
+                id: *id,
+                kind,
+                found: object.kind,
+            });
+        }
+        Ok(object.data)
+    }
+
+    pub(crate) fn empty_object(&self) -> Object {
+        Object {
+            id: self.empty,
+            kind: Kind::Tree,
+            data: empty_tree(self.format).into(),
+        }
+    }
+
+    /// Moves names.
+    pub(crate) fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
+        self.backend.update(edits)
+    }
+
+    /// A commit, or the one that a tag of this id means.
+    pub(crate) fn peeled(&self, mut id: Id) -> Result<(Id, CommitData), ReadError> {
+        let malformed = |id| move |malformed| ReadError::Malformed { id, malformed };
+        loop {
+            let kind = Kind::Commit;
+            let object = self
+                .backend
+                .read(&id)?
+                .ok_or(ReadError::Missing { id, kind })?;
+            match object.kind {
+                Kind::Commit => {
+                    return Ok((
+                        id,
+                        CommitData::decode(self.format, &object.data).map_err(malformed(id))?,
+                    ));
+                }
+                Kind::Tag => {
+                    id = TagData::decode(self.format, &object.data)
+                        .map_err(malformed(id))?
+                        .target
+                }
+                found => return Err(ReadError::WrongKind { id, kind, found }),
+            }
+        }
+    }
+
+    /// A commit that must be here.
+    pub(crate) fn commit(&self, id: &Id) -> Result<CommitData, ReadError> {
+        let data = self.object(id, Kind::Commit)?;
+        CommitData::decode(self.format, &data)
+            .map_err(|malformed| ReadError::Malformed { id: *id, malformed })
+    }
+}
+
+impl Shard {
+    /// Returns what was thrown out.
+    fn add(&mut self, id: Id, page: Arc<Page>, room: usize) -> HashMap<Id, Arc<Page>> {
+        let weight = page.weight();
+        let full = if self.weight + weight > room {
+            self.weight = 0;
+            mem::replace(&mut self.old, mem::take(&mut self.young))
+        } else {
+            HashMap::new()
+        };
+        if self.young.insert(id, page).is_none() {
+            self.weight += weight;
+        }
+        full
+    }
+}
