@@ -14,6 +14,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+pub(crate) use diff::DirDiff;
 pub use diff::{Diff, Difference};
 pub use edit::TreeEdit;
 pub(crate) use entry::Content;

@@ -1,0 +1,335 @@
+//! Merges as values: a tree, or what stands in its way. Nothing here moves a branch but
+//! [`Branch::merge`] and [`Branch::commit_merge`].
+
+mod bases;
+mod combine;
+mod contents;
+mod diff3;
+mod three;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+pub use combine::{
+    Counter, Equal, LastWriter, Log, Map, Merger, Optional, Pair, Register, Set, Text, counter,
+    equal, last_writer, log, map, optional, pair, set, text,
+};
+pub use contents::{Contents, NotContents, Typed, typed};
+
+use crate::history::HistoryError;
+use crate::transaction::CommitError;
+use crate::{
+    Branch, Commit, Entry, Info, Path, ReadError, RefEdit, Repo, Tree, TreeEdit, UpdateError,
+    WriteError,
+};
+
+/// A value of the common ancestor, and what became of it on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Three<T> {
+    /// Where both began.
+    pub base: T,
+    /// What is on the side that is merged into.
+    pub ours: T,
+    /// What is on the side that is merged in.
+    pub theirs: T,
+}
+
+/// How files are merged that both sides changed, and changed differently.
+///
+/// Closures are rules, and so is what [`typed`] makes of a [`Merger`]. Where one side changed a file
+/// and the other did not, or both did the same, no rule is asked.
+pub trait Rule {
+    /// The merged contents; `None` removes the file. A side that is `None` has no such file.
+    ///
+    /// # Errors
+    /// [`Refused`] makes it a conflict.
+    fn merge(&self, path: &Path, contents: Three<Option<&Bytes>>)
+    -> Result<Option<Bytes>, Refused>;
+}
+
+impl<F: Fn(&Path, Three<Option<&Bytes>>) -> Result<Option<Bytes>, Refused>> Rule for F {
+    fn merge(
+        &self,
+        path: &Path,
+        contents: Three<Option<&Bytes>>,
+    ) -> Result<Option<Bytes>, Refused> {
+        self(path, contents)
+    }
+}
+
+/// The rule that merges nothing: what both changed is a conflict.
+pub struct NoRule;
+
+impl Rule for NoRule {
+    fn merge(&self, _: &Path, _: Three<Option<&Bytes>>) -> Result<Option<Bytes>, Refused> {
+        Err(Refused::new("both sides changed it"))
+    }
+}
+
+/// A merge function that found no common value, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// For the person who has to decide.
+    pub why: String,
+}
+
+impl Refused {
+    /// A refusal for this reason.
+    pub fn new(why: impl Into<String>) -> Refused {
+        Refused { why: why.into() }
+    }
+}
+
+/// A path at which the two sides cannot both have their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where.
+    pub path: Path,
+    /// What the three trees have there.
+    pub entries: Three<Option<Entry>>,
+    /// What is in the way.
+    pub why: Why,
+}
+
+/// What is in the way of a merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// One side has a file where the other has a directory.
+    FileAndDirectory,
+    /// Both sides changed what the entry is (file, executable, link, module), or both changed a
+    /// link or module.
+    Mode,
+    /// The rule refused.
+    Refused(String),
+}
+
+/// A merge that was tried. Nothing has moved and nothing is written; dropping it leaves no trace.
+#[derive(Clone)]
+pub struct Merge {
+    edit: TreeEdit,
+    conflicts: Vec<Conflict>,
+    sides: Option<Sides>,
+}
+
+#[derive(Clone)]
+struct Sides {
+    ours: Commit,
+    theirs: Commit,
+    /// One of the two holds the other: there is nothing to commit.
+    whole: Option<Commit>,
+}
+
+impl Merge {
+    /// What stands in the way, by path; none for a merge that can be committed.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// Decides a conflict: these contents, or no file. What was in the way at the path (a directory
+    /// too) is gone. Other paths may be changed as well. Returns whether there was a conflict here.
+    ///
+    /// # Errors
+    /// [`WriteError`] as for [`TreeEdit::set`]; the conflict stays.
+    pub fn resolve(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        contents: Option<Bytes>,
+    ) -> Result<bool, WriteError> {
+        let path = Path::new(path)?;
+        let was = self
+            .conflicts
+            .iter()
+            .position(|conflict| conflict.path == path);
+        if was.is_some() || contents.is_none() {
+            self.edit.remove(&path)?;
+        }
+        if let Some(contents) = contents {
+            self.edit.set(&path, contents)?;
+        }
+        if let Some(at) = was {
+            self.conflicts.remove(at);
+        }
+        Ok(was.is_some())
+    }
+
+    /// The merged tree.
+    ///
+    /// # Errors
+    /// [`MergeError::Conflicts`] while there are any; or reading failed.
+    pub fn tree(&self) -> Result<Tree, MergeError> {
+        if !self.conflicts.is_empty() {
+            return Err(MergeError::Conflicts(self.conflicts.clone()));
+        }
+        Ok(self.edit.finish()?)
+    }
+}
+
+impl Tree {
+    /// Merges the changes from `base` to `theirs` into this tree. Only what differs is read.
+    ///
+    /// # Errors
+    /// [`MergeError`] if reading failed: conflicts are part of the value.
+    ///
+    /// # Panics
+    /// If the trees are of different stores.
+    pub fn merge(&self, base: &Tree, theirs: &Tree, rule: &dyn Rule) -> Result<Merge, MergeError> {
+        three::merge(base, self, theirs, rule, false)
+    }
+}
+
+impl Repo {
+    /// Tries to merge `theirs` into `ours`: from their common ancestor, or where there are several
+    /// from a merge of these, made in the same way (as Git's recursive strategy does).
+    ///
+    /// # Errors
+    /// [`MergeError`]; `Unrelated` if they have no common ancestor. (Trees of unrelated histories can
+    /// be merged with [`Tree::merge`] from an empty base.)
+    pub fn try_merge(
+        &self,
+        ours: &Commit,
+        theirs: &Commit,
+        rule: &dyn Rule,
+    ) -> Result<Merge, MergeError> {
+        let bases = self.lcas(ours, theirs)?;
+        let whole = match &bases[..] {
+            [] => return Err(MergeError::Unrelated),
+            [base] if *base == theirs.id() => Some(ours),
+            [base] if *base == ours.id() => Some(theirs),
+            _ => None,
+        };
+        let mut merge = match whole {
+            Some(whole) => Merge {
+                edit: whole.tree().edit(),
+                conflicts: Vec::new(),
+                sides: None,
+            },
+            None => ours
+                .tree()
+                .merge(&bases::merged(self, bases, rule)?, &theirs.tree(), rule)?,
+        };
+        merge.sides = Some(Sides {
+            ours: ours.clone(),
+            theirs: theirs.clone(),
+            whole: whole.cloned(),
+        });
+        Ok(merge)
+    }
+}
+
+impl Branch {
+    /// Commits a merge to this branch, which must still be at `ours`. Where one side holds the other
+    /// no commit is made: the branch goes forwards to the whole.
+    ///
+    /// # Errors
+    /// [`MergeError`]; `Commit(Update(Moved))` if the branch is elsewhere by now: merge again.
+    pub fn commit_merge(&self, merge: &Merge, info: &Info) -> Result<Commit, MergeError> {
+        let tree = merge.tree()?;
+        let sides = merge.sides.as_ref().ok_or(MergeError::NoCommits)?;
+        let untouched = merge.edit.is_unchanged();
+        let commit = match &sides.whole {
+            Some(whole) if untouched => whole.clone(),
+            _ => Repo {
+                store: self.store.clone(),
+            }
+            .commit_tree(&tree, &[&sides.ours, &sides.theirs], info)?,
+        };
+        let edit = RefEdit {
+            name: self.name.clone(),
+            expect: Some(sides.ours.id()).into(),
+            new: Some(commit.id()),
+        };
+        self.store.update(&[edit])?;
+        Ok(commit)
+    }
+
+    /// Merges a commit into this branch, again as often as somebody else moved it meanwhile. A
+    /// branch without a commit begins with it.
+    ///
+    /// # Errors
+    /// [`MergeError`]; `Conflicts` with all of them, and the branch is where it was.
+    pub fn merge(
+        &self,
+        theirs: &Commit,
+        rule: &dyn Rule,
+        info: &Info,
+    ) -> Result<Commit, MergeError> {
+        let repo = Repo {
+            store: self.store.clone(),
+        };
+        loop {
+            let result = match self.head()? {
+                None => self
+                    .compare_and_set(None, Some(theirs))
+                    .map(|()| theirs.clone())
+                    .map_err(MergeError::from),
+                Some(ours) => self.commit_merge(&repo.try_merge(&ours, theirs, rule)?, info),
+            };
+            match result {
+                Err(MergeError::Commit(CommitError::Update(UpdateError::Moved {
+                    name, ..
+                }))) if name == self.name => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// A merge that gave no tree.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// The sides cannot both have their way; each conflict says where and why.
+    #[error("{} to decide, the first at {}", plural(.0), .0.first().map(|one| &one.path).unwrap_or(&Path::default()))]
+    Conflicts(Vec<Conflict>),
+    /// There is no common ancestor.
+    #[error("the two histories have no common ancestor")]
+    Unrelated,
+    /// Common ancestors have several common ancestors, too often.
+    #[error(
+        "the histories cross too often: more than {limit} merges of common ancestors would be needed"
+    )]
+    TooManyBases {
+        /// How many are made at most.
+        limit: usize,
+    },
+    /// The merge is one of trees: make a commit of its tree.
+    #[error("a merge of trees has no commits to follow; commit its tree instead")]
+    NoCommits,
+    /// History could not be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The commit was not made or the branch did not move.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+fn plural(conflicts: &[Conflict]) -> String {
+    match conflicts.len() {
+        1 => "1 conflict".into(),
+        n => alloc::format!("{n} conflicts"),
+    }
+}
+
+impl From<ReadError> for MergeError {
+    fn from(error: ReadError) -> MergeError {
+        MergeError::Commit(error.into())
+    }
+}
+
+impl From<WriteError> for MergeError {
+    fn from(error: WriteError) -> MergeError {
+        MergeError::Commit(error.into())
+    }
+}
+
+impl From<UpdateError> for MergeError {
+    fn from(error: UpdateError) -> MergeError {
+        MergeError::Commit(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

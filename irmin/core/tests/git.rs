@@ -1,0 +1,349 @@
+//! What the core computes, held against what `git` computes from the same objects.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path as FilePath;
+use std::process::{Command, Stdio};
+
+use irmin::merge::{self, Typed};
+use irmin::{Commit, Format, Info, Kind, Memory, Mode, Path, Repo, Signature, Tree};
+
+struct Git(tempfile::TempDir);
+
+impl Git {
+    fn new(format: Format) -> Git {
+        let git = Git(tempfile::tempdir().unwrap());
+        let format = if format == Format::GitSha1 {
+            "sha1"
+        } else {
+            "sha256"
+        };
+        git.run(
+            &["init", "-q", "--bare", "--object-format", format, "."],
+            "",
+        );
+        git
+    }
+
+    fn dir(&self) -> &FilePath {
+        self.0.path()
+    }
+
+    /// Standard output and whether it succeeded. Neither the user's nor the machine's settings count.
+    fn try_run(&self, args: &[&str], input: &str) -> (String, bool) {
+        let mut child = Command::new("git")
+            .args([
+                "-c",
+                "merge.renames=false",
+                "-c",
+                "merge.directoryRenames=false",
+            ])
+            .args(args)
+            .current_dir(self.dir())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env_remove("GIT_DIR")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("git is installed");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (
+            if text.is_empty() { errors } else { text },
+            output.status.success(),
+        )
+    }
+
+    fn run(&self, args: &[&str], input: &str) -> String {
+        let (text, succeeded) = self.try_run(args, input);
+        assert!(succeeded, "git {args:?}: {text}");
+        text
+    }
+
+    /// Gives git all objects of a store; git names and checks each.
+    fn take(&self, repo: &Repo) {
+        let objects: Vec<_> = repo.backend().ids("", usize::MAX).unwrap();
+        let objects: Vec<_> = objects
+            .iter()
+            .map(|id| repo.backend().read(id).unwrap().unwrap())
+            .collect();
+        for kind in [Kind::Blob, Kind::Tree, Kind::Commit] {
+            let objects = objects.iter().filter(|object| object.kind == kind);
+            let (mut paths, mut ids) = (String::new(), String::new());
+            for object in objects {
+                let path = self.dir().join(format!("object-{}", object.id));
+                std::fs::write(&path, &object.data).unwrap();
+                paths += &format!("{}\n", path.display());
+                ids += &format!("{}\n", object.id);
+            }
+            let named = self.run(
+                &["hash-object", "-w", "-t", kind.name(), "--stdin-paths"],
+                &paths,
+            );
+            assert_eq!(named, ids, "git names every {kind} so");
+        }
+    }
+}
+
+/// xorshift64*: a run is repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
+    }
+}
+
+const NAMES: [&str; 5] = ["a", "a.c", "a0", "b", "ü"];
+
+fn random_path(random: &mut Random) -> String {
+    let depth = 1 + random.below(3);
+    (0..depth)
+        .map(|_| NAMES[random.below(NAMES.len())])
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+/// Changes some files: lines of text, modes, files that become directories and back.
+fn changed(random: &mut Random, tree: &Tree) -> Tree {
+    let mut edit = tree.edit();
+    for _ in 0..1 + random.below(4) {
+        let path = random_path(random);
+        if random.below(4) == 0 {
+            edit.remove(&path).unwrap();
+            continue;
+        }
+        // No two paths have lines in common: `git merge-tree` cannot be kept from finding renames.
+        let fresh = || {
+            (1..10)
+                .map(|n| {
+                    format!(
+                        "{path} {n}
+"
+                    )
+                })
+                .collect::<String>()
+                .into()
+        };
+        let text = edit.get(&path).unwrap().unwrap_or_else(fresh);
+        let mut lines: Vec<String> = String::from_utf8(text.to_vec())
+            .unwrap()
+            .lines()
+            .map(str::to_string)
+            .collect();
+        let at = random.below(lines.len() + 1);
+        if random.below(3) == 0 && at < lines.len() {
+            lines.remove(at);
+        } else {
+            lines.insert(at, format!("{path} line {}", random.below(50)));
+        }
+        let mode = if random.below(9) == 0 {
+            Mode::Executable
+        } else {
+            edit.mode(&path).unwrap().unwrap_or(Mode::File)
+        };
+        // A file or directory in the way is left alone.
+        let _ = edit.set_mode(&path, mode, lines.join("\n") + "\n");
+    }
+    edit.finish().unwrap()
+}
+
+fn commit(repo: &Repo, tree: &Tree, parents: &[&Commit], n: usize) -> Commit {
+    let who = Signature::new("Ada", "ada@example.org", 1_000_000 + n as i64, 60);
+    repo.commit_tree(tree, parents, &Info::new(who, format!("{n}\n")))
+        .unwrap()
+}
+
+fn rule() -> Typed<Vec<u8>, merge::Text> {
+    merge::typed(merge::text())
+}
+
+/// A history with merges: each commit changes one of the last few, or merges two.
+fn history(random: &mut Random, repo: &Repo, length: usize) -> Vec<Commit> {
+    let mut commits = vec![commit(repo, &changed(random, &repo.empty_tree()), &[], 0)];
+    while commits.len() < length {
+        let n = commits.len();
+        let [a, b] = [0, 1].map(|_| commits[n - 1 - random.below(n.min(6))].clone());
+        let merged = match random.below(3) {
+            0 if a != b => repo.try_merge(&a, &b, &rule()).unwrap().tree().ok(),
+            _ => None,
+        };
+        commits.push(match merged {
+            Some(tree) => commit(repo, &changed(random, &tree), &[&a, &b], n),
+            None => commit(repo, &changed(random, &a.tree()), &[&a], n),
+        });
+    }
+    commits
+}
+
+#[test]
+fn git_computes_the_same_ids_ancestors_merges_and_logs() {
+    for (seed, format) in [
+        (1, Format::GitSha1),
+        (2, Format::GitSha256),
+        (3, Format::GitSha1),
+    ] {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
+        let repo = Repo::new(Memory::new(format));
+        let commits = history(&mut random, &repo, 40);
+        let git = Git::new(format);
+        git.take(&repo);
+        let head = commits.last().unwrap().id().to_string();
+        git.run(&["update-ref", "refs/heads/main", &head], "");
+        git.run(&["fsck", "--strict", "--no-dangling"], "");
+        for round in 0..25 {
+            let [a, b] = [0, 1].map(|_| &commits[random.below(commits.len())]);
+            let [a_hex, b_hex] = [a, b].map(|commit| commit.id().to_string());
+            let what = format!("seed {seed}, round {round}: {a_hex} {b_hex}");
+
+            let ours: BTreeSet<String> = repo
+                .lcas(a, b)
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let theirs = git.run(&["merge-base", "--all", &a_hex, &b_hex], "");
+            assert_eq!(ours, theirs.lines().map(str::to_string).collect(), "{what}");
+            if ours.len() == 1 {
+                merges_as_git(&repo, &git, a, b, &what);
+            }
+
+            let log: Vec<String> = a
+                .log()
+                .map(|commit| commit.unwrap().id().to_string())
+                .collect();
+            assert_eq!(
+                log,
+                git.run(&["log", "--format=%H", &a_hex], "")
+                    .lines()
+                    .collect::<Vec<_>>(),
+                "{what}"
+            );
+            let path = random_path(&mut random);
+            let log = a.log_of(Path::new(&path).unwrap());
+            let log: Vec<String> = log.map(|commit| commit.unwrap().id().to_string()).collect();
+            let theirs = git.run(&["log", "--format=%H", &a_hex, "--", &path], "");
+            assert_eq!(log, theirs.lines().collect::<Vec<_>>(), "{what} {path}");
+
+            let ours: BTreeSet<String> = a
+                .tree()
+                .diff(&b.tree())
+                .map(|one| one.unwrap().path.to_string())
+                .collect();
+            let theirs = git.run(
+                &[
+                    "diff-tree",
+                    "-r",
+                    "-z",
+                    "--name-only",
+                    "--no-renames",
+                    &a_hex,
+                    &b_hex,
+                ],
+                "",
+            );
+            let theirs = theirs
+                .split('\0')
+                .filter(|path| !path.is_empty())
+                .map(str::to_string)
+                .collect();
+            assert_eq!(ours, theirs, "{what}");
+        }
+    }
+}
+
+/// The same tree, or a conflict at paths that git has too.
+fn merges_as_git(repo: &Repo, git: &Git, a: &Commit, b: &Commit, what: &str) {
+    let merge = repo.try_merge(a, b, &rule()).unwrap();
+    let [a, b] = [a, b].map(|commit| commit.id().to_string());
+    let (text, is_clean) = git.try_run(
+        &[
+            "merge-tree",
+            "--write-tree",
+            "--no-messages",
+            "--name-only",
+            "-z",
+            &a,
+            &b,
+        ],
+        "",
+    );
+    let mut lines = text.split('\0');
+    let tree = lines.next().unwrap_or_default();
+    let theirs: BTreeSet<&str> = lines.filter(|path| !path.is_empty()).collect();
+    assert_eq!(
+        merge.conflicts().is_empty(),
+        is_clean,
+        "{what}: {:?} {text}",
+        merge.conflicts()
+    );
+    if is_clean {
+        assert_eq!(merge.tree().unwrap().id().to_string(), tree, "{what}");
+    }
+    for conflict in merge.conflicts() {
+        // Git puts a file that is in a directory's way beside it, under a name with the side's.
+        let path = conflict.path.to_string();
+        let beside = |theirs: &&str| theirs.starts_with(&format!("{path}~"));
+        assert!(
+            theirs.contains(&path[..]) || theirs.iter().any(beside),
+            "{what}: {path} in {theirs:?}"
+        );
+    }
+}
+
+#[test]
+fn git_writes_the_same_tree_and_commit() {
+    let repo = Repo::new(Memory::new(Format::GitSha1));
+    let git = Git::new(Format::GitSha1);
+    let mut edit = repo.empty_tree().edit();
+    for (path, text) in [("f", "file\n"), ("d/g", "other\n"), ("d.x", "third\n")] {
+        edit.set(path, text).unwrap();
+    }
+    let tree = edit.finish().unwrap();
+    let blob = |text| {
+        git.run(&["hash-object", "-w", "--stdin"], text)
+            .trim()
+            .to_string()
+    };
+    let inner = git.run(
+        &["mktree"],
+        &format!("100644 blob {}\tg\n", blob("other\n")),
+    );
+    let listing = format!(
+        "100644 blob {}\tf\n040000 tree {}\td\n100644 blob {}\td.x\n",
+        blob("file\n"),
+        inner.trim(),
+        blob("third\n")
+    );
+    assert_eq!(git.run(&["mktree"], &listing).trim(), tree.id().to_string());
+    let commit = commit(&repo, &tree, &[], 0);
+    let who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"];
+    let output = Command::new("git")
+        .args(who)
+        .args(["commit-tree", &tree.id().to_string()])
+        .current_dir(git.dir())
+        .env("GIT_AUTHOR_DATE", "@1000000 +0100")
+        .env("GIT_COMMITTER_DATE", "@1000000 +0100")
+        .stdin({
+            std::fs::write(git.dir().join("message"), "0\n").unwrap();
+            std::fs::File::open(git.dir().join("message")).unwrap()
+        })
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().trim(),
+        commit.id().to_string()
+    );
+}
