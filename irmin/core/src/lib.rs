@@ -16,7 +16,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod backend;
@@ -39,6 +39,7 @@ mod repo;
 mod store;
 mod transaction;
 mod tree;
+mod watch;
 
 pub use backend::{Backend, BackendError, CommitNode, Expect, Hook, RefEdit, UpdateError};
 pub use branch::{Branch, MoveError};
@@ -56,3 +57,4 @@ pub use refname::{RefName, RefNameError};
 pub use repo::Repo;
 pub use transaction::{CommitError, Transaction};
 pub use tree::{Diff, Difference, Entry, List, Tree, TreeEdit, Walk};
+pub use watch::{Event, Position, Watch};

@@ -11,6 +11,7 @@ use spin::Mutex;
 use crate::history::Index;
 use crate::raw::{CommitData, TagData, empty_tree};
 use crate::tree::page::Page;
+use crate::watch::Hub;
 use crate::{Backend, Format, Id, Kind, Object, ReadError, RefEdit, UpdateError};
 
 /// Objects that are not written yet, by id.
@@ -22,6 +23,7 @@ pub(crate) struct Store {
     cache: [Mutex<Shard>; SHARDS],
     shard_room: usize,
     pub(crate) index: Mutex<Index>,
+    pub(crate) hub: Hub,
     /// The directory without entries, which need not be in the backend, as in Git.
     pub(crate) empty: Id,
 }
@@ -49,6 +51,7 @@ impl Store {
             cache: Default::default(),
             shard_room,
             index: Mutex::default(),
+            hub: Hub::default(),
             empty,
         }
     }
@@ -120,9 +123,13 @@ impl Store {
         }
     }
 
-    /// Moves names.
+    /// Moves names, and tells who watches them.
     pub(crate) fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
-        self.backend.update(edits)
+        self.backend.update(edits)?;
+        edits
+            .iter()
+            .for_each(|edit| self.hub.moved(self, &edit.name));
+        Ok(())
     }
 
     /// A commit, or the one that a tag of this id means.
