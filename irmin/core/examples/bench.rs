@@ -1,12 +1,14 @@
 //! What the core costs by itself, on the memory backend: medians, one line each.
 //!
-//! `cargo run --release -p irmin --example bench`
+//! `cargo run --release -p irmin --features std --example bench`
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use irmin::merge::NoRule;
-use irmin::{Commit, Format, Info, Memory, Repo, Signature, Tree};
+use irmin::{Commit, Format, Info, Memory, Path, Repo, Signature, Tree};
 
 fn main() {
     for format in [Format::GitSha1, Format::GitSha256, Format::Native] {
@@ -45,6 +47,7 @@ fn main() {
         merges(&tree, shape, name);
     }
     ancestors();
+    watchers();
 }
 
 fn random(seed: &mut u64, limit: usize) -> usize {
@@ -171,6 +174,50 @@ fn ancestors() {
     median("LCA, 10^6 commits, fork 10 behind, again", 100, |n| {
         black_box(repo.lcas(&forks[n].0, &forks[n].1).expect("finds"));
     });
+}
+
+/// From before a commit to each of 10,000 callbacks that it causes, while one more is stalled.
+fn watchers() {
+    let repo = Repo::new(Memory::new(Format::Native));
+    let main = repo.branch("main").expect("a name");
+    let origin = Instant::now();
+    let told: Arc<Vec<AtomicU64>> = Arc::new((0..10_000).map(|_| AtomicU64::new(0)).collect());
+    let (_release, stalled) = mpsc::channel::<()>();
+    let stalled = main
+        .watch(Path::default())
+        .expect("watches")
+        .on_event(move |_| {
+            let _ = stalled.recv();
+        });
+    let callbacks: Vec<_> = (0..10_000)
+        .map(|n| {
+            let told = told.clone();
+            main.watch(Path::default())
+                .expect("watches")
+                .on_event(move |_| {
+                    told[n].store(origin.elapsed().as_nanos() as u64, Ordering::Release);
+                })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for n in 0..50 {
+        told.iter()
+            .for_each(|time| time.store(0, Ordering::Release));
+        let started = origin.elapsed();
+        main.change(&info(n), |edit| edit.set("x", n.to_string()))
+            .expect("commits");
+        while told.iter().any(|time| time.load(Ordering::Acquire) == 0) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let after = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Acquire)) - started;
+        times.extend(told.iter().map(after));
+    }
+    times.sort_unstable();
+    println!(
+        "10,000 watchers of one branch, one stalled: commit to callback p50 {:?}, p99 {:?}",
+        times[250_000], times[495_000]
+    );
+    drop((callbacks, stalled));
 }
 
 fn median(what: &str, rounds: usize, mut run: impl FnMut(usize)) {

@@ -57,4 +57,6 @@ pub use refname::{RefName, RefNameError};
 pub use repo::Repo;
 pub use transaction::{CommitError, Transaction};
 pub use tree::{Diff, Difference, Entry, List, Tree, TreeEdit, Walk};
+#[cfg(feature = "std")]
+pub use watch::Callback;
 pub use watch::{Event, Position, Watch};

@@ -5,19 +5,23 @@
 //! in between, always gets the last one, and costs nobody anything; and any position, also one from
 //! before a restart, can be resumed from.
 
+#[cfg(feature = "std")]
+mod callback;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
+#[cfg(feature = "std")]
+pub use callback::Callback;
 use futures_core::Stream;
 use hashbrown::HashMap;
 use spin::Mutex;
 
 use crate::store::Store;
-use crate::{BackendError, Branch, Commit, Diff, Id, Path, ReadError, RefName, Repo, Tree};
+use crate::{BackendError, Branch, Commit, Diff, Entry, Id, Path, ReadError, RefName, Repo, Tree};
 
 /// Up to where a watch has told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,34 +35,59 @@ pub struct Position {
 /// A change of a branch, at or below the path that is watched.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The state after it: where to resume.
-    pub position: Position,
-    /// The commit before; `None` if there was none.
-    pub old: Option<Commit>,
-    /// The commit now; `None` if the branch was deleted.
-    pub new: Option<Commit>,
-    trees: (Tree, Tree),
+    position: Position,
+    step: Arc<Step>,
+    /// The directories at the watched path, where that is not the root.
+    inside: Option<[Tree; 2]>,
+}
+
+/// What all watches that go from one state to another share.
+#[derive(Debug)]
+struct Step {
+    from: Option<Id>,
+    to: Option<Id>,
+    commits: [Option<Commit>; 2],
+    trees: [Tree; 2],
 }
 
 impl Event {
+    /// The state after it: where to resume.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The commit before; `None` if there was none.
+    pub fn old(&self) -> Option<&Commit> {
+        self.step.commits[0].as_ref()
+    }
+
+    /// The commit now; `None` if the branch was deleted.
+    pub fn new(&self) -> Option<&Commit> {
+        self.step.commits[1].as_ref()
+    }
+
     /// What differs below the watched path, with paths from there. Found as it is asked for. Where
     /// no directory is at the path there is nothing to list: ask [`old`](Event::old) and
     /// [`new`](Event::new).
     pub fn changes(&self) -> Diff<'_> {
-        self.trees.0.diff(&self.trees.1)
+        let [old, new] = self.inside.as_ref().unwrap_or(&self.step.trees);
+        old.diff(new)
     }
 }
 
 /// A watch of a branch, see [`Branch::watch`]. Dropping it ends it.
 ///
 /// It is a [`Stream`] that has no end, for any executor; [`try_next`](Watch::try_next) asks without
-/// waiting, and with the feature `std` `Watch::next_blocking` waits in a thread.
+/// waiting, and with the feature `std` `Watch::next_blocking` waits in a thread
+/// and `Watch::on_event` calls a function.
 pub struct Watch {
     store: Arc<Store>,
     channel: Arc<Channel>,
     prefix: Path,
     seen: Position,
     number: u64,
+    /// What is registered to be woken.
+    waker: Option<Waker>,
 }
 
 impl Branch {
@@ -116,6 +145,7 @@ impl Watch {
             prefix,
             seen,
             number,
+            waker: None,
         }
     }
 
@@ -124,16 +154,15 @@ impl Watch {
     /// # Errors
     /// [`ReadError`].
     pub fn snapshot(&self) -> Result<Option<Commit>, ReadError> {
-        self.commit(self.seen.head)
+        self.seen
+            .head
+            .map(|id| Commit::peel(&self.store, id))
+            .transpose()
     }
 
     /// Up to where it has told: keep it to resume with [`Branch::watch_after`].
     pub fn position(&self) -> Position {
         self.seen
-    }
-
-    fn commit(&self, head: Option<Id>) -> Result<Option<Commit>, ReadError> {
-        head.map(|id| Commit::peel(&self.store, id)).transpose()
     }
 
     /// The change since the last event, if there is one. Returns at once.
@@ -156,33 +185,35 @@ impl Watch {
     }
 
     fn event(&self, position: Position) -> Result<Option<Event>, ReadError> {
-        let (old, new) = (self.commit(self.seen.head)?, self.commit(position.head)?);
-        let empty = Tree {
-            store: self.store.clone(),
-            root: self.store.empty,
-            staged: None,
-        };
-        let entry = |commit: &Option<Commit>| match commit {
-            Some(commit) => commit.tree().entry(&self.prefix),
-            None => Ok(None),
-        };
-        let (before, after) = (entry(&old)?, entry(&new)?);
-        if before == after && !self.prefix.is_root() {
+        let step = self
+            .channel
+            .step(&self.store, self.seen.head, position.head)?;
+        if self.prefix.is_root() {
+            return Ok(Some(Event {
+                position,
+                step,
+                inside: None,
+            }));
+        }
+        let [old, new] = &step.trees;
+        let (before, after) = (old.entry(&self.prefix)?, new.entry(&self.prefix)?);
+        if before == after {
             return Ok(None);
         }
-        let tree = |entry: Option<crate::Entry>| {
-            let root = entry.and_then(|entry| entry.dir_id()).unwrap_or(empty.root);
+        let dir = |entry: Option<Entry>| {
+            let root = entry
+                .and_then(|entry| entry.dir_id())
+                .unwrap_or(self.store.empty);
             Tree {
                 root,
-                ..empty.clone()
+                ..old.clone()
             }
         };
-        let trees = (tree(before), tree(after));
+        let inside = Some([dir(before), dir(after)]);
         Ok(Some(Event {
             position,
-            old,
-            new,
-            trees,
+            step,
+            inside,
         }))
     }
 }
@@ -195,14 +226,21 @@ impl Stream for Watch {
             if let Some(event) = self.try_next().transpose() {
                 return Poll::Ready(Some(event));
             }
-            let mut state = self.channel.state.lock();
-            if state.position.sequence == self.seen.sequence {
-                match state.wakers.get_mut(&self.number) {
-                    Some(waker) => waker.clone_from(context.waker()),
-                    None => drop(state.wakers.insert(self.number, context.waker().clone())),
-                }
-                return Poll::Pending;
+            let this = &mut *self;
+            let mut state = this.channel.state.lock();
+            if state.position.sequence != this.seen.sequence {
+                continue;
             }
+            // It stays registered until it is dropped.
+            if this
+                .waker
+                .as_ref()
+                .is_none_or(|waker| !waker.will_wake(context.waker()))
+            {
+                this.waker = Some(context.waker().clone());
+                state.wakers.insert(this.number, context.waker().clone());
+            }
+            return Poll::Pending;
         }
     }
 }
@@ -254,11 +292,13 @@ struct Channel {
     /// Held while the branch is looked up, so that what is told is in the order of the moves.
     refreshing: Mutex<()>,
     state: Mutex<State>,
+    /// The step that was told last.
+    step: Mutex<Option<Arc<Step>>>,
 }
 
 struct State {
     position: Position,
-    /// Who waits, by the watch's number. All are woken, and forgotten, at each move.
+    /// Who is woken at each move, by the watch's number.
     wakers: HashMap<u64, Waker>,
     watches: usize,
 }
@@ -294,6 +334,7 @@ impl Hub {
                 name: name.clone(),
                 refreshing: Mutex::new(()),
                 state: Mutex::new(state),
+                step: Mutex::new(None),
             })
         });
         channel.state.lock().watches += 1;
@@ -338,6 +379,42 @@ impl Hub {
 }
 
 impl Channel {
+    /// The commits and trees of a step; those who take the same step share it.
+    fn step(
+        &self,
+        store: &Arc<Store>,
+        from: Option<Id>,
+        to: Option<Id>,
+    ) -> Result<Arc<Step>, ReadError> {
+        if let Some(step) = self
+            .step
+            .lock()
+            .as_ref()
+            .filter(|step| step.from == from && step.to == to)
+        {
+            return Ok(step.clone());
+        }
+        let commit = |head: Option<Id>| head.map(|id| Commit::peel(store, id)).transpose();
+        let commits = [commit(from)?, commit(to)?];
+        let trees = [&commits[0], &commits[1]].map(|commit| match commit {
+            Some(commit) => commit.tree(),
+            None => Tree {
+                store: store.clone(),
+                root: store.empty,
+                staged: None,
+            },
+        });
+        let step = Arc::new(Step {
+            from,
+            to,
+            commits,
+            trees,
+        });
+        let before = self.step.lock().replace(step.clone());
+        drop(before);
+        Ok(step)
+    }
+
     /// Looks where the branch is and wakes everybody if it moved.
     fn refresh(&self, store: &Store) -> Result<(), BackendError> {
         let order = self.refreshing.lock();
@@ -350,9 +427,10 @@ impl Channel {
             sequence: state.position.sequence + 1,
             head,
         };
-        let wakers = mem::take(&mut state.wakers);
+        // What a waker does is its own business: no lock is held meanwhile.
+        let wakers: Vec<Waker> = state.wakers.values().cloned().collect();
         drop((state, order));
-        wakers.into_values().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
         Ok(())
     }
 }
