@@ -57,18 +57,18 @@ impl Event {
     }
 
     /// The commit before; `None` if there was none.
-    pub fn old(&self) -> Option<&Commit> {
+    pub fn before(&self) -> Option<&Commit> {
         self.step.commits[0].as_ref()
     }
 
     /// The commit now; `None` if the branch was deleted.
-    pub fn new(&self) -> Option<&Commit> {
+    pub fn after(&self) -> Option<&Commit> {
         self.step.commits[1].as_ref()
     }
 
     /// What differs below the watched path, with paths from there. Found as it is asked for. Where
-    /// no directory is at the path there is nothing to list: ask [`old`](Event::old) and
-    /// [`new`](Event::new).
+    /// no directory is at the path there is nothing to list: ask [`before`](Event::before) and
+    /// [`after`](Event::after).
     pub fn changes(&self) -> Diff<'_> {
         let [old, new] = self.inside.as_ref().unwrap_or(&self.step.trees);
         old.diff(new)

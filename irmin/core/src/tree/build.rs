@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::cursor::Cursor;
 use super::entry::{Content, Entry};
-use super::page::{INLINE_MAX, Page, push_child, push_native};
+use super::page::{INLINE_MAX, Page, number_len, push_child, push_native};
 use crate::raw::{git_order, push_entry};
 use crate::store::{Staged, Store};
 use crate::{Format, Id, Kind, Object, WriteError};
@@ -277,7 +277,8 @@ struct Chunks<'a> {
     data: Vec<u8>,
     entries: usize,
     count: u64,
-    key: Vec<u8>,
+    /// Where the last key stands in `data`.
+    key: core::ops::Range<usize>,
     pages: Vec<NewPage>,
     new: &'a mut Vec<Object>,
 }
@@ -293,7 +294,7 @@ impl<'a> Chunks<'a> {
             data: vec![level],
             entries: 0,
             count: 0,
-            key: Vec::new(),
+            key: 0..0,
             pages: Vec::new(),
             new,
         }
@@ -320,14 +321,13 @@ impl<'a> Chunks<'a> {
         // An inner page has two children or more, or there would be no end of levels.
         let may_end = self.level == 0 || self.entries > 1;
         let threshold = (after * after - before * before) << 10;
+        // Where the key stands in the entry: behind its tag and length.
+        let tag = usize::from(self.level == 0);
+        let start = before as usize + tag + number_len(key.len() as u64);
+        self.key = start..start + key.len();
         if may_end && (after >= PAGE_MAX as u64 || u64::from(key_hash(key, self.level)) < threshold)
         {
-            self.key.clear();
-            self.key.extend_from_slice(key);
             self.cut()?;
-        } else {
-            self.key.clear();
-            self.key.extend_from_slice(key);
         }
         Ok(())
     }
@@ -337,9 +337,10 @@ impl<'a> Chunks<'a> {
         let mut data = core::mem::replace(&mut self.data, next);
         data.shrink_to_fit();
         self.data.push(self.level);
+        let key = Bytes::copy_from_slice(&data[self.key.clone()]);
         let id = finish(self.format, data, self.new)?;
         self.pages.push(NewPage {
-            key: Bytes::copy_from_slice(&self.key),
+            key,
             count: self.count,
             id,
         });

@@ -300,6 +300,11 @@ fn push_number(into: &mut Vec<u8>, mut number: u64) {
     into.push(number as u8);
 }
 
+/// How many bytes a number takes.
+pub(crate) fn number_len(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
 struct Reader<'a> {
     data: &'a [u8],
     at: usize,

@@ -325,7 +325,7 @@ mod tests {
         let main = repo.branch("main").unwrap();
         let mut watch = main.watch(Path::default()).unwrap();
         thread::scope(|threads| {
-            let waiting = threads.spawn(|| watch.next_blocking().unwrap().new().unwrap().clone());
+            let waiting = threads.spawn(|| watch.next_blocking().unwrap().after().unwrap().clone());
             let new = main.change(&info(1), |edit| edit.set("x", "1")).unwrap();
             assert_eq!(waiting.join().unwrap(), new);
         });

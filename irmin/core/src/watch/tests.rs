@@ -63,7 +63,7 @@ impl Subscriber {
             Poll::Ready(Some(event)) => {
                 let event = event.unwrap();
                 assert_eq!(
-                    event.old().map(Commit::id),
+                    event.before().map(Commit::id),
                     self.head,
                     "run {run}: events join on to each other"
                 );
@@ -71,7 +71,11 @@ impl Subscriber {
                     event.position().sequence > self.sequence,
                     "run {run}: sequence numbers grow"
                 );
-                assert_ne!(event.old(), event.new(), "run {run}: an event is a change");
+                assert_ne!(
+                    event.before(),
+                    event.after(),
+                    "run {run}: an event is a change"
+                );
                 assert!(
                     event.changes().count() <= 30,
                     "run {run}: the difference can be read"
@@ -198,7 +202,7 @@ fn only_changes_at_or_below_the_path_are_told() {
     assert!(dir.try_next().unwrap().is_none() && file.try_next().unwrap().is_none());
     let second = set(2, "d/y");
     let event = dir.try_next().unwrap().unwrap();
-    assert_eq!(event.new(), Some(&second));
+    assert_eq!(event.after(), Some(&second));
     let changes: Vec<_> = event
         .changes()
         .map(|one| one.unwrap().path.to_string())
@@ -239,7 +243,10 @@ fn a_position_of_an_earlier_process_is_resumed_from() {
         .watch_after(Path::default(), position)
         .unwrap();
     let event = watch.try_next().unwrap().unwrap();
-    assert_eq!((event.old(), event.new()), (seen.as_ref(), Some(&missed)));
+    assert_eq!(
+        (event.before(), event.after()),
+        (seen.as_ref(), Some(&missed))
+    );
     assert!(event.position().sequence > position.sequence);
     assert!(watch.try_next().unwrap().is_none());
 }
@@ -260,8 +267,8 @@ fn watchers_in_threads_see_the_last_of_what_threads_commit() {
                             std::thread::yield_now();
                             continue;
                         };
-                        assert_eq!(event.old().map(Commit::id), head);
-                        let new = event.new().unwrap();
+                        assert_eq!(event.before().map(Commit::id), head);
+                        let new = event.after().unwrap();
                         head = Some(new.id());
                         if new.tree().get("end").unwrap().is_some() {
                             return new.id();
