@@ -36,6 +36,7 @@ mod path;
 pub mod raw;
 mod refname;
 mod repo;
+mod revision;
 mod store;
 mod transaction;
 mod tree;
@@ -55,6 +56,7 @@ pub use path::{Path, PathError};
 pub use raw::{Mode, Signature};
 pub use refname::{RefName, RefNameError};
 pub use repo::Repo;
+pub use revision::RevisionError;
 pub use transaction::{CommitError, Transaction};
 pub use tree::{Diff, Difference, Entry, List, Tree, TreeEdit, Walk};
 #[cfg(feature = "std")]
