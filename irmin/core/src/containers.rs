@@ -6,7 +6,8 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use crate::merge::{Contents, Merger, NotContents, Refused};
+use crate::merge::{Merger, Refused};
+use crate::{Contents, NotContents};
 
 /// A counter that any number of writers add to and take from, each under a name of its own.
 ///
@@ -38,12 +39,12 @@ impl Tally {
 }
 
 impl Contents for Tally {
-    fn to_contents(&self) -> Bytes {
+    fn to_contents(&self) -> Result<Bytes, NotContents> {
         let lines = self
             .0
             .iter()
             .map(|(writer, (added, taken))| format!("{writer} +{added} -{taken}\n"));
-        lines.collect::<String>().into()
+        Ok(lines.collect::<String>().into())
     }
 
     fn from_contents(bytes: &[u8]) -> Result<Tally, NotContents> {
@@ -97,12 +98,9 @@ impl Journal {
 }
 
 impl Contents for Journal {
-    fn to_contents(&self) -> Bytes {
-        self.0
-            .iter()
-            .map(|(time, text)| format!("{time} {text}\n"))
-            .collect::<String>()
-            .into()
+    fn to_contents(&self) -> Result<Bytes, NotContents> {
+        let lines = self.0.iter().map(|(time, text)| format!("{time} {text}\n"));
+        Ok(lines.collect::<String>().into())
     }
 
     fn from_contents(bytes: &[u8]) -> Result<Journal, NotContents> {
@@ -168,10 +166,10 @@ impl Latest {
 }
 
 impl Contents for Latest {
-    fn to_contents(&self) -> Bytes {
+    fn to_contents(&self) -> Result<Bytes, NotContents> {
         let mut bytes = format!("{} {}\n", self.time, self.writer).into_bytes();
         bytes.extend_from_slice(&self.value);
-        bytes.into()
+        Ok(bytes.into())
     }
 
     fn from_contents(bytes: &[u8]) -> Result<Latest, NotContents> {

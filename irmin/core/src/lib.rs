@@ -25,6 +25,7 @@ mod commit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod containers;
+mod contents;
 mod error;
 mod format;
 mod history;
@@ -46,6 +47,9 @@ pub use backend::{Backend, BackendError, CommitNode, Expect, Hook, RefEdit, Upda
 pub use branch::{Branch, MoveError};
 pub use commit::{Commit, Info};
 pub use containers::{Journal, Journals, Latest, Latests, Tallies, Tally};
+#[cfg(feature = "serde")]
+pub use contents::Json;
+pub use contents::{Contents, NotContents, ValueError};
 pub use error::{ReadError, WriteError};
 pub use format::{CollisionAttack, Format, Kind};
 pub use history::{HistoryError, Log};

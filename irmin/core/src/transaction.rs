@@ -114,3 +114,114 @@ impl From<ReadError> for CommitError {
         CommitError::Write(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::{Format, Memory, MoveError, Repo, Signature};
+
+    fn info() -> Info {
+        Info::new(Signature::new("A", "a@b", 1, 0), "m\n")
+    }
+
+    fn value(edit: &TreeEdit, path: &str) -> i64 {
+        edit.value(path).unwrap().unwrap_or(0)
+    }
+
+    #[test]
+    fn reads_are_those_of_the_beginning_with_the_changes_made_since() {
+        let repo = Repo::new(Memory::new(Format::Native));
+        let main = repo.branch("main").unwrap();
+        main.change(&info(), |edit| edit.set("x", "1")).unwrap();
+        let mut mine = main.transaction().unwrap();
+        main.change(&info(), |edit| edit.set("x", "2")).unwrap();
+        assert_eq!(value(&mine, "x"), 1, "a snapshot");
+        mine.set("y", "5").unwrap();
+        assert_eq!(value(&mine, "y"), 5);
+        assert!(
+            main.tree().unwrap().get("y").unwrap().is_none(),
+            "nobody else sees what is not committed"
+        );
+        assert!(matches!(
+            mine.commit(&info()),
+            Err(CommitError::Update(UpdateError::Moved { .. }))
+        ));
+        assert_eq!(
+            main.tree().unwrap().get("x").unwrap().unwrap(),
+            "2",
+            "a commit that failed moved nothing"
+        );
+    }
+
+    #[test]
+    fn of_two_transactions_that_each_read_what_the_other_writes_one_is_refused() {
+        let repo = Repo::new(Memory::new(Format::GitSha1));
+        let main = repo.branch("main").unwrap();
+        main.change(&info(), |edit| {
+            edit.set("on-call/ada", "1")
+                .and(edit.set("on-call/bob", "1"))
+        })
+        .unwrap();
+        let (mut ada, mut bob) = (main.transaction().unwrap(), main.transaction().unwrap());
+        // Each goes only if the other stays: write skew, if both could.
+        assert!(value(&ada, "on-call/bob") == 1 && value(&bob, "on-call/ada") == 1);
+        ada.set("on-call/ada", "0").unwrap();
+        bob.set("on-call/bob", "0").unwrap();
+        ada.commit(&info()).unwrap();
+        assert!(bob.commit(&info()).is_err());
+    }
+
+    #[test]
+    fn no_change_of_many_threads_is_lost_and_the_first_commit_is_made_once() {
+        let repo = Repo::new(Memory::new(Format::Native));
+        let main = repo.branch("main").unwrap();
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    for _ in 0..50 {
+                        let add =
+                            |edit: &mut TreeEdit| edit.set("n", (value(edit, "n") + 1).to_string());
+                        main.change(&info(), add).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(main.tree().unwrap().value("n").unwrap(), Some(200i64));
+        assert_eq!(main.head().unwrap().unwrap().log().count(), 200);
+    }
+
+    #[test]
+    fn branches_are_renamed_deleted_and_moved_only_as_expected() {
+        let repo = Repo::new(Memory::new(Format::GitSha256));
+        let main = repo.branch("main").unwrap();
+        let first = main.change(&info(), |edit| edit.set("x", "1")).unwrap();
+        let second = main.change(&info(), |edit| edit.set("x", "2")).unwrap();
+        assert_eq!(
+            main.change(&info(), |edit| edit.set("x", "2")).unwrap(),
+            second,
+            "no change, no commit"
+        );
+        let other = repo.branch("other").unwrap();
+        other.fast_forward(&first).unwrap();
+        other.fast_forward(&second).unwrap();
+        assert!(matches!(
+            other.fast_forward(&first),
+            Err(MoveError::NotForwards { .. })
+        ));
+        assert!(main.rename(other.name()).is_err(), "the name is taken");
+        assert!(other.delete(&first).is_err(), "it is elsewhere");
+        other.delete(&second).unwrap();
+        let renamed = main.rename(other.name()).unwrap();
+        assert_eq!(
+            (main.head().unwrap(), renamed.head().unwrap()),
+            (None, Some(second))
+        );
+        assert_eq!(repo.branches().unwrap().len(), 1);
+        assert!(
+            main.tree().unwrap().is_empty().unwrap(),
+            "without a commit it holds nothing"
+        );
+    }
+}

@@ -3,9 +3,9 @@
 
 mod bases;
 mod combine;
-mod contents;
 mod diff3;
 mod three;
+mod typed;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ pub use combine::{
     Counter, Equal, LastWriter, Log, Map, Merger, Optional, Pair, Register, Set, Text, counter,
     equal, last_writer, log, map, optional, pair, set, text,
 };
-pub use contents::{Contents, NotContents, Typed, typed};
+pub use typed::{Typed, typed};
 
 use crate::history::HistoryError;
 use crate::transaction::CommitError;
