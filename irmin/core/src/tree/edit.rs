@@ -65,7 +65,8 @@ impl TreeEdit {
 
     /// Whether nothing was changed.
     pub fn is_unchanged(&self) -> bool {
-        self.dirs.len() == 1 && self.dirs[0].changes.is_empty()
+        let root = &self.dirs[0];
+        root.base == Some(self.base.root) && root.changes.is_empty()
     }
 
     /// Puts a file there, with the directories on the way. A file that is there keeps its mode.
