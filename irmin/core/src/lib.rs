@@ -54,6 +54,8 @@ pub use error::{ReadError, WriteError};
 pub use format::{CollisionAttack, Format, Kind};
 pub use history::{HistoryError, Log};
 pub use id::{Id, IdError};
+#[cfg(feature = "derive")]
+pub use irmin_derive::Merge;
 pub use memory::Memory;
 pub use object::Object;
 pub use path::{Path, PathError};

@@ -4,6 +4,7 @@
 mod bases;
 mod combine;
 mod diff3;
+mod fields;
 mod three;
 mod typed;
 
@@ -16,6 +17,7 @@ pub use combine::{
     Counter, Equal, LastWriter, Log, Map, Merger, Optional, Pair, Register, Set, Text, counter,
     equal, last_writer, log, map, optional, pair, set, text,
 };
+pub use fields::{ByField, Fields, by_field};
 pub use typed::{Typed, typed};
 
 use crate::history::HistoryError;
@@ -80,6 +82,13 @@ impl Refused {
     /// A refusal for this reason.
     pub fn new(why: impl Into<String>) -> Refused {
         Refused { why: why.into() }
+    }
+
+    /// The same, of a part that has this name.
+    pub fn inside(self, name: &str) -> Refused {
+        Refused {
+            why: alloc::format!("{name}: {}", self.why),
+        }
     }
 }
 
