@@ -272,3 +272,58 @@ fn a_change_in_a_large_directory_makes_few_pages_and_a_difference_reads_few() {
     assert_eq!(differences.len(), 1);
     assert_eq!(differences[0].path.to_string(), "050000");
 }
+
+/// Several levels of pages, whole ranges gone and come: more than the random maps above reach.
+#[test]
+fn pages_of_three_levels_are_those_of_the_contents_after_removals_of_whole_ranges() {
+    let repo = repo(Format::Native);
+    let mut seed = 1u64;
+    let mut random = move |limit: u32| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((seed >> 33) % u64::from(limit)) as u32
+    };
+    let name = |n: u32| alloc::format!("{n:08}");
+    let value = |n: u32| Bytes::from("x".repeat(n as usize % 50));
+    let mut model: Model = (0..20_000).map(|n| (name(n * 7), value(n))).collect();
+    let mut tree = built(&repo, &model);
+    for _ in 0..4 {
+        let mut edit = tree.edit();
+        let mut change = |model: &mut Model, n: u32, put: bool| {
+            if put {
+                edit.set(name(n), value(n + 1)).unwrap();
+                model.insert(name(n), value(n + 1));
+            } else {
+                edit.remove(name(n)).unwrap();
+                model.remove(&name(n));
+            }
+        };
+        for _ in 0..20 {
+            let n = random(140_000);
+            let put = random(2) == 0;
+            change(&mut model, n, put);
+        }
+        let (start, length) = (random(140_000), random(9_000));
+        for n in start..start + length {
+            change(&mut model, n, false);
+        }
+        for n in start + length / 3..start + length / 2 {
+            change(&mut model, n, true);
+        }
+        let new = edit.finish().unwrap();
+        assert_eq!(new.id(), built(&repo, &model).id());
+        assert_eq!(tree.diff(&new).count(), new.diff(&tree).count());
+        tree = new;
+    }
+    let mut edit = tree.edit();
+    for key in model.keys().skip(1) {
+        edit.remove(key).unwrap();
+    }
+    let one: Model = model.into_iter().take(1).collect();
+    assert_eq!(
+        edit.finish().unwrap().id(),
+        built(&repo, &one).id(),
+        "down to a single leaf"
+    );
+}
