@@ -16,6 +16,7 @@ pub struct Memory {
     format: Format,
     objects: RwLock<HashMap<Id, (Kind, Bytes)>>,
     names: RwLock<Names>,
+    shallow: RwLock<Vec<Id>>,
 }
 
 #[derive(Default)]
@@ -31,7 +32,14 @@ impl Memory {
             format,
             objects: RwLock::default(),
             names: RwLock::default(),
+            shallow: RwLock::default(),
         }
+    }
+
+    /// Says of which commits the parents are left out, as in a shallow clone. To be said before the
+    /// store is used.
+    pub fn set_shallow(&self, commits: Vec<Id>) {
+        *self.shallow.write() = commits;
     }
 
     /// How many objects it holds.
@@ -148,6 +156,10 @@ impl Backend for Memory {
 
     fn flush(&self) -> Result<(), BackendError> {
         Ok(())
+    }
+
+    fn shallow(&self) -> Result<Vec<Id>, BackendError> {
+        Ok(self.shallow.read().clone())
     }
 
     fn generation(&self) -> Result<u64, BackendError> {

@@ -4,7 +4,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::HistoryError;
-use crate::{Commit, Format, Id, Info, Memory, Repo, Signature};
+use crate::{Backend, Commit, Format, Id, Info, Memory, Repo, Signature};
 
 fn commit(repo: &Repo, parents: &[&Commit], n: usize) -> Commit {
     let who = Signature::new("A", "a@b", n as i64, 0);
@@ -135,4 +135,33 @@ fn the_log_of_a_path_tells_who_changed_it() {
         assert_eq!(log("d").len(), 3);
         assert_eq!(log("none"), []);
     }
+}
+
+#[test]
+fn a_shallow_store_works_up_to_its_edge_and_calls_nothing_unrelated() {
+    let full = Repo::new(Memory::new(Format::GitSha1));
+    let old = commit(&full, &[], 0);
+    let (left, right) = (commit(&full, &[&old], 1), commit(&full, &[&old], 2));
+    let (a, b, c) = (
+        commit(&full, &[&left], 3),
+        commit(&full, &[&right], 4),
+        commit(&full, &[&left], 5),
+    );
+    let part = Memory::new(Format::GitSha1);
+    for one in [&left, &right, &a, &b, &c] {
+        part.write(&[full.backend().read(&one.id()).unwrap().unwrap()])
+            .unwrap();
+    }
+    part.set_shallow(alloc::vec![left.id(), right.id()]);
+    let part = Repo::new(part);
+    let [a, b, c] = [a, b, c].map(|one| part.commit(&one.id()).unwrap());
+    assert_eq!(part.lcas(&a, &c).unwrap(), [left.id()]);
+    assert!(matches!(part.lcas(&a, &b), Err(HistoryError::Shallow)));
+    assert!(!a.has_ancestor(&b).unwrap());
+    assert_eq!(
+        a.log().map(|one| one.unwrap().id()).collect::<Vec<_>>(),
+        [a.id(), left.id()]
+    );
+    let new = commit(&part, &[&a, &b], 6);
+    assert_eq!(part.lcas(&new, &b).unwrap(), [b.id()]);
 }
