@@ -5,12 +5,17 @@
 //! is the only thing that moves. Three [`Format`]s share one interface: Git with SHA-1 and Git with
 //! SHA-256, bit for bit, and the native one, made for a million keys in one directory.
 //!
+//! Begin with a [`Repo`]: its branches hold [`Tree`]s, which never change; a [`Transaction`] makes the
+//! next one and commits it. [`merge`] brings two histories together, as a value that can be looked
+//! at first, and a [`Watch`] tells what moved.
+//!
 //! What keeps the objects is a [`Backend`], the whole boundary to storage: [`Memory`] is here,
 //! Git repositories and the pack engine are crates of their own. Every backend passes one suite
 //! (`conformance`, a feature).
 //!
 //! The core is synchronous, `Send + Sync`, needs an allocator and nothing else, reads no clock,
-//! opens no file and starts no thread.
+//! opens no file and starts no thread (but for callbacks, with the feature `std`). Features: `std`,
+//! `serde` (values as JSON), `derive` (merges of structs), `conformance`.
 
 #![no_std]
 #![forbid(unsafe_code)]
