@@ -1,0 +1,338 @@
+//! What a store holds when it is opened: which segments count, where the records end, the names.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use irmin::{BackendError, Format, Id, RefName};
+
+use crate::Storage;
+use crate::format::{
+    ENTRY, Header, MAX_SLOTS, Place, Point, RECORDS, Seal, Stamp, part_size, record_len, u64_at,
+};
+use crate::scan::{self, Scan};
+use crate::table::Table;
+
+/// A segment that counts.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    pub header: Header,
+    /// `None`: it is still written to.
+    pub seal: Option<Seal>,
+}
+
+/// The segment that is written to.
+pub struct Active {
+    pub slot: u32,
+    pub header: Header,
+    pub at: u64,
+    pub entries: Vec<(u64, Place)>,
+}
+
+/// Damage that was found and worked around, or that is to be repaired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The slot of the segment: the number of its file.
+    pub slot: u32,
+    /// Where in the segment it begins, in bytes.
+    pub offset: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// What is wrong.
+    pub what: alloc::string::String,
+}
+
+pub struct Loaded {
+    pub format: Format,
+    pub segment: u64,
+    pub segments: BTreeMap<u32, Segment>,
+    pub active: Option<Active>,
+    pub table: Table,
+    pub names: BTreeMap<RefName, Id>,
+    /// The stamp of the last segment.
+    pub last: Stamp,
+    /// The latest opening that any stamp tells of.
+    pub opening: u32,
+    pub durable: Point,
+    /// Segments that never became durable.
+    pub discard: Vec<u32>,
+    pub damage: Vec<Damage>,
+}
+
+impl Loaded {
+    /// What is not there yet.
+    pub fn empty(format: Format, segment: u64) -> Loaded {
+        Loaded {
+            format,
+            segment,
+            segments: BTreeMap::new(),
+            active: None,
+            table: Table::default(),
+            names: BTreeMap::new(),
+            last: 0,
+            opening: 0,
+            durable: Point::default(),
+            discard: Vec::new(),
+            damage: Vec::new(),
+        }
+    }
+}
+
+struct Found {
+    slot: u32,
+    header: Header,
+    seal: Option<Seal>,
+    scan: Option<Scan>,
+}
+
+fn corrupt(slot: u32, offset: u64, what: &str) -> BackendError {
+    BackendError::Corrupt {
+        what: format!("segment {slot} (at byte {offset}: {what})"),
+    }
+}
+
+/// Reads the headers, and all of what may not have been durable. `None` where there is no segment.
+///
+/// With `salvage`, damage to what was durable is noted instead of refused.
+pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, BackendError> {
+    let mut damage = Vec::new();
+    let mut found = headers(storage, &mut damage)?;
+    let Some(first) = found.first() else {
+        return Ok(None);
+    };
+    let Header {
+        format, segment, ..
+    } = first.header;
+    if segment > storage.capacity() {
+        return Err(BackendError::Refused {
+            what: format!("segments of {segment} bytes do not fit into slots of {}", storage.capacity()),
+        });
+    }
+    for pair in found.windows(2) {
+        let (a, b) = (&pair[0].header, &pair[1].header);
+        if a.stamp == b.stamp || a.format != b.format || a.segment != b.segment {
+            return Err(corrupt(pair[1].slot, 0, "its header is that of another store or a copy"));
+        }
+    }
+    let mut durable = found.iter().map(|found| found.header.durable).max().unwrap_or_default();
+    let scanned_from = durable.stamp;
+    let mut opening = 0;
+    for found in &mut found {
+        opening = opening.max((found.header.stamp >> 32) as u32);
+        if found.header.stamp >= scanned_from {
+            let scan = found.scan(storage, false, BTreeMap::new())?;
+            durable = durable.max(scan.durable);
+            opening = opening.max((scan.latest >> 32) as u32);
+            found.scan = Some(scan);
+        }
+    }
+    let mut loaded = Loaded {
+        opening,
+        durable,
+        damage,
+        ..Loaded::empty(format, segment)
+    };
+    let discarded = accept(storage, &mut found, &mut loaded, salvage)?;
+    loaded.discard = discarded.iter().map(|found| found.slot).collect();
+    fill(storage, found, &mut loaded, salvage)?;
+    Ok(Some(loaded))
+}
+
+fn headers<S: Storage>(storage: &S, damage: &mut Vec<Damage>) -> Result<Vec<Found>, BackendError> {
+    let mut found = Vec::new();
+    let mut start = vec![0; RECORDS as usize];
+    for slot in storage.used()? {
+        if slot >= MAX_SLOTS {
+            continue;
+        }
+        storage.read(slot, 0, &mut start)?;
+        if let Some((header, seal, damaged)) = Header::read(&start) {
+            if damaged {
+                damage.push(Damage {
+                    slot,
+                    offset: 0,
+                    end: 4096,
+                    what: "the header (the seal repeats it)".into(),
+                });
+            }
+            found.push(Found {
+                slot,
+                header,
+                seal,
+                scan: None,
+            });
+        }
+    }
+    found.sort_by_key(|found| found.header.stamp);
+    Ok(found)
+}
+
+/// Splits off the segments that do not count, because one before them never became durable.
+fn accept<S: Storage>(
+    storage: &S,
+    found: &mut Vec<Found>,
+    loaded: &mut Loaded,
+    salvage: bool,
+) -> Result<Vec<Found>, BackendError> {
+    let durable = loaded.durable;
+    let mut complete = true;
+    for at in 0..found.len() {
+        let before = if at > 0 { found[at - 1].header.stamp } else { 0 };
+        let names = if at > 0 { found[at - 1].names() } else { BTreeMap::new() };
+        let this = &mut found[at];
+        let (slot, stamp) = (this.slot, this.header.stamp);
+        let chained = this.header.before == before || this.header.before < durable.stamp;
+        if !chained || !complete {
+            if stamp > durable.stamp {
+                return Ok(found.split_off(at));
+            }
+            if !salvage {
+                return Err(corrupt(slot, 0, "what was written before it is damaged or gone"));
+            }
+        }
+        let Some(scan) = &this.scan else {
+            complete = true;
+            continue;
+        };
+        let (end, listed) = (scan.end, scan.listed);
+        complete = scan.complete;
+        let lost = (stamp < durable.stamp && !complete)
+            || (stamp == durable.stamp && end < u64::from(durable.offset))
+            || (stamp <= durable.stamp && !listed);
+        if lost && !salvage {
+            return Err(corrupt(slot, end, "what was durable cannot be read; repair"));
+        }
+        if lost {
+            let scan = this.scan(storage, true, names)?;
+            loaded.damage.extend(this.gaps(&scan));
+            this.scan = Some(scan);
+            complete = true;
+        } else if !listed {
+            return Ok(found.split_off(at));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Puts what counts into tables.
+fn fill<S: Storage>(
+    storage: &S,
+    mut found: Vec<Found>,
+    loaded: &mut Loaded,
+    salvage: bool,
+) -> Result<(), BackendError> {
+    if let Some(last) = found.last_mut() {
+        if last.scan.is_none() {
+            let scan = last.scan(storage, salvage, BTreeMap::new())?;
+            if !scan.complete && !salvage {
+                return Err(corrupt(last.slot, scan.end, "what was durable cannot be read; repair"));
+            }
+            loaded.damage.extend(last.gaps(&scan));
+            last.scan = Some(scan);
+        }
+        loaded.last = last.header.stamp;
+        loaded.names = last.names();
+    }
+    let sealed_objects = found.iter().filter_map(|found| found.seal);
+    let scanned = found.iter().filter_map(|found| found.scan.as_ref());
+    loaded.table.reserve(
+        sealed_objects.map(|seal| seal.entries as usize).sum::<usize>()
+            + scanned.map(|scan| scan.entries.len()).sum::<usize>(),
+    );
+    let last = loaded.last;
+    for found in found {
+        let (slot, header, seal) = (found.slot, found.header, found.seal);
+        let mut entries = None;
+        let mut end = 0;
+        match found.scan {
+            Some(scan) => {
+                end = scan.end;
+                entries = Some(scan.entries);
+            }
+            None => {
+                if let Some(seal) = &seal {
+                    entries = index(storage, slot, header.segment, seal)?;
+                }
+            }
+        }
+        let entries = match entries {
+            Some(entries) => entries,
+            None => {
+                let start = seal.map_or(header.segment, |seal| u64::from(seal.end));
+                loaded.damage.push(Damage {
+                    slot,
+                    offset: start,
+                    end: header.segment,
+                    what: "the index or the seal (the records replace it)".into(),
+                });
+                let bytes = scan::bytes(storage, slot, header.segment)?;
+                scan::scan(&bytes, slot, &header, seal.as_ref(), true, BTreeMap::new()).entries
+            }
+        };
+        for (key, place) in &entries {
+            loaded.table.insert(*key, *place);
+        }
+        loaded.segments.insert(slot, Segment { header, seal });
+        if header.stamp == last && seal.is_none() {
+            loaded.active = Some(Active {
+                slot,
+                header,
+                at: end,
+                entries,
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn scan<S: Storage>(
+        &self,
+        storage: &S,
+        skip: bool,
+        names: BTreeMap<RefName, Id>,
+    ) -> Result<Scan, BackendError> {
+        let bytes = scan::bytes(storage, self.slot, self.header.segment)?;
+        let seal = self.seal.as_ref();
+        Ok(scan::scan(&bytes, self.slot, &self.header, seal, skip, names))
+    }
+
+    fn gaps(&self, scan: &Scan) -> Vec<Damage> {
+        let damage = |&(offset, end): &(u64, u64)| Damage {
+            slot: self.slot,
+            offset,
+            end,
+            what: "records that were durable".into(),
+        };
+        scan.gaps.iter().map(damage).collect()
+    }
+
+    fn names(&self) -> BTreeMap<RefName, Id> {
+        self.scan.as_ref().map(|scan| scan.names.clone()).unwrap_or_default()
+    }
+}
+
+/// The index of a sealed segment; `None` if it is damaged.
+pub fn index<S: Storage>(
+    storage: &S,
+    slot: u32,
+    segment: u64,
+    seal: &Seal,
+) -> Result<Option<Vec<(u64, Place)>>, BackendError> {
+    let mut bytes = vec![0; seal.entries as usize * ENTRY];
+    storage.read(slot, u64::from(seal.end), &mut bytes)?;
+    if crc32fast::hash(&bytes) != seal.index_crc {
+        return Ok(None);
+    }
+    let entries = bytes.chunks_exact(ENTRY).map(|entry| {
+        let place = Place(u64_at(entry, 8)).in_slot(slot);
+        let end = place.offset() + place.len() as u64;
+        let sound = place.offset() >= RECORDS
+            && end <= u64::from(seal.end)
+            && place.len() <= record_len(part_size(segment))
+            && place.len() >= record_len(0);
+        sound.then_some((u64_at(entry, 0), place))
+    });
+    Ok(entries.collect())
+}

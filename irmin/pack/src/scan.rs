@@ -1,0 +1,156 @@
+//! Reads a segment from end to end.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use irmin::{BackendError, Id, RefName};
+
+use crate::Storage;
+use crate::format::{self, Body, Header, Place, Point, RECORDS, Record, Seal, Stamp};
+
+/// All bytes of a segment. What was never written is anything.
+pub fn bytes<S: Storage>(storage: &S, slot: u32, size: u64) -> Result<Bytes, BackendError> {
+    let mut bytes = vec![0; size as usize];
+    storage.read(slot, 0, &mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// Goes through the records that follow one another without damage. Returns where they end.
+pub fn walk(
+    bytes: &Bytes,
+    from: u64,
+    stamp: &mut Stamp,
+    each: &mut dyn FnMut(u64, Record),
+) -> u64 {
+    let mut at = from;
+    while let Some(record) = record_at(bytes, at) {
+        let opens = matches!(record.body, Body::Opening { .. }) && record.stamp > *stamp;
+        if record.stamp != *stamp && !opens {
+            break;
+        }
+        *stamp = record.stamp;
+        let len = record.len as u64;
+        each(at, record);
+        at += len;
+    }
+    at
+}
+
+/// The next record of this stamp or a later one, whatever lies before it.
+pub fn next(bytes: &Bytes, from: u64, stamp: Stamp) -> Option<(u64, Record)> {
+    (from..bytes.len() as u64).step_by(8).find_map(|at| {
+        if format::stamp_at(&bytes[at as usize..]) < stamp {
+            return None;
+        }
+        let record = record_at(bytes, at)?;
+        Some((at, record))
+    })
+}
+
+fn record_at(bytes: &Bytes, at: u64) -> Option<Record> {
+    let at = usize::try_from(at).ok().filter(|at| *at < bytes.len())?;
+    Record::read(&bytes.slice(at..))
+}
+
+/// What a segment holds, as far as it can be read.
+pub struct Scan {
+    /// Where the records end.
+    pub end: u64,
+    /// The records reach up to the seal.
+    pub complete: bool,
+    /// The list of names with which a segment begins is whole.
+    pub listed: bool,
+    /// The names at the end.
+    pub names: BTreeMap<RefName, Id>,
+    pub entries: Vec<(u64, Place)>,
+    /// The latest point that a record calls durable, and the latest stamp, damage or not.
+    pub durable: Point,
+    pub latest: Stamp,
+    /// What could not be read, from and to; only where damage was to be skipped.
+    pub gaps: Vec<(u64, u64)>,
+}
+
+/// Scans a segment; with `skip` goes on after damage, and then takes what it cannot know of the names
+/// from `names`, the state before.
+pub fn scan(
+    bytes: &Bytes,
+    slot: u32,
+    header: &Header,
+    seal: Option<&Seal>,
+    skip: bool,
+    names: BTreeMap<RefName, Id>,
+) -> Scan {
+    let mut scan = Scan {
+        end: RECORDS,
+        complete: false,
+        listed: false,
+        names,
+        entries: Vec::new(),
+        durable: Point::default(),
+        latest: header.stamp,
+        gaps: Vec::new(),
+    };
+    let mut listing = BTreeMap::new();
+    let mut stamp = header.stamp;
+    let bytes = match seal {
+        Some(seal) => bytes.slice(..seal.end as usize),
+        None => bytes.clone(),
+    };
+    loop {
+        scan.end = walk(&bytes, scan.end, &mut stamp, &mut |at, record| {
+            scan.durable = scan.durable.max(record.durable());
+            match record.body {
+                Body::Part { id, part, .. } => scan.entries.push((
+                    format::key(&id, part),
+                    Place::new(slot, at, part > 0, record.len),
+                )),
+                Body::Moves { edits, .. } => {
+                    for (name, id) in edits {
+                        match id {
+                            Some(id) => scan.names.insert(name, id),
+                            None => scan.names.remove(&name),
+                        };
+                    }
+                }
+                Body::Names { more, names } => {
+                    listing.extend(names);
+                    if !more {
+                        scan.names = core::mem::take(&mut listing);
+                        scan.listed = true;
+                    }
+                }
+                Body::Opening { .. } => {}
+            }
+        });
+        scan.latest = scan.latest.max(stamp);
+        let whole = seal.is_some_and(|seal| scan.end == u64::from(seal.end));
+        if whole {
+            scan.complete = scan.gaps.is_empty();
+            return scan;
+        }
+        let Some((at, record)) = next(&bytes, scan.end + 8, stamp) else {
+            if let (true, Some(seal)) = (skip, seal) {
+                scan.gaps.push((scan.end, u64::from(seal.end)));
+            }
+            return scan;
+        };
+        if skip {
+            scan.gaps.push((scan.end, at));
+            scan.end = at;
+            stamp = record.stamp;
+            continue;
+        }
+        // What lies behind the damage is not believed, but for what it says was durable.
+        let (mut from, mut record) = (at, record);
+        loop {
+            scan.durable = scan.durable.max(record.durable());
+            scan.latest = scan.latest.max(record.stamp);
+            match next(&bytes, from + record.len as u64, header.stamp) {
+                Some(found) => (from, record) = found,
+                None => return scan,
+            }
+        }
+    }
+}

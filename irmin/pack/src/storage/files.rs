@@ -1,0 +1,201 @@
+//! One file a segment, in one directory.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{format, string::String, vec::Vec};
+
+use hashbrown::{HashMap, HashSet};
+use irmin::BackendError;
+
+use super::Storage;
+use crate::format::{MAX_SEGMENT, MAX_SLOTS};
+use crate::sync::{Mutex, RwLock};
+
+/// A directory of files `00000000.seg`, `00000001.seg`, ..., and a `lock` that one process holds as
+/// long as the value lives.
+pub struct Files {
+    path: PathBuf,
+    open: RwLock<HashMap<u32, Arc<File>>>,
+    dirty: Mutex<Dirty>,
+    /// Locked while open; the system unlocks it however the process ends.
+    _lock: File,
+}
+
+struct Dirty {
+    files: HashSet<u32>,
+    /// A file came or went.
+    directory: bool,
+}
+
+impl Files {
+    /// Opens the directory, or makes it.
+    ///
+    /// # Errors
+    /// [`BackendError::Locked`] if another process, or another value, has it open; `Io` otherwise.
+    pub fn open(path: impl AsRef<Path>) -> Result<Files, BackendError> {
+        let path = path.as_ref().to_path_buf();
+        fs::create_dir_all(&path)
+            .map_err(|error| failed("making the directory", &path, error))?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|error| failed("opening", &lock_path, error))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => BackendError::Locked {
+                what: format!("{} (open in another program)", path.display()),
+            },
+            TryLockError::Error(error) => failed("locking", &lock_path, error),
+        })?;
+        let listed = fs::read_dir(&path).map_err(|error| failed("listing", &path, error))?;
+        let mut open = HashMap::new();
+        for entry in listed {
+            let entry = entry.map_err(|error| failed("listing", &path, error))?;
+            let name = entry.file_name();
+            let slot = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+            let slot = slot.filter(|digits| digits.len() == 8);
+            let Some(slot) = slot.and_then(|digits| digits.parse::<u32>().ok()) else {
+                continue;
+            };
+            let at = entry.path();
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&at)
+                .map_err(|error| failed("opening", &at, error))?;
+            open.insert(slot, Arc::new(file));
+        }
+        let dirty = Dirty {
+            files: open.keys().copied().collect(),
+            directory: true,
+        };
+        Ok(Files {
+            path,
+            open: RwLock::new(open),
+            dirty: Mutex::new(dirty),
+            _lock: lock,
+        })
+    }
+
+    fn file_path(&self, slot: u32) -> PathBuf {
+        self.path.join(format!("{slot:08}.seg"))
+    }
+
+    fn file(&self, slot: u32) -> Option<Arc<File>> {
+        self.open.read().get(&slot).cloned()
+    }
+
+    fn create(&self, slot: u32) -> Result<Arc<File>, BackendError> {
+        let path = self.file_path(slot);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|error| failed("making", &path, error))?;
+        let file = Arc::new(file);
+        self.open.write().insert(slot, file.clone());
+        self.dirty.lock().directory = true;
+        Ok(file)
+    }
+
+    fn sync(&self, dirty: &Dirty) -> Result<(), BackendError> {
+        for slot in &dirty.files {
+            if let Some(file) = self.file(*slot) {
+                file.sync_data()
+                    .map_err(|error| failed("flushing", &self.file_path(*slot), error))?;
+            }
+        }
+        if dirty.directory {
+            File::open(&self.path)
+                .and_then(|directory| directory.sync_all())
+                .map_err(|error| failed("flushing", &self.path, error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for Files {
+    fn capacity(&self) -> u64 {
+        MAX_SEGMENT
+    }
+
+    fn slots(&self) -> u32 {
+        MAX_SLOTS
+    }
+
+    fn used(&self) -> Result<Vec<u32>, BackendError> {
+        Ok(self.open.read().keys().copied().collect())
+    }
+
+    fn read(&self, slot: u32, offset: u64, into: &mut [u8]) -> Result<(), BackendError> {
+        let mut done = 0;
+        if let Some(file) = self.file(slot) {
+            while done < into.len() {
+                match file.read_at(&mut into[done..], offset + done as u64) {
+                    Ok(0) => break,
+                    Ok(read) => done += read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(failed("reading", &self.file_path(slot), error)),
+                }
+            }
+        }
+        into[done..].fill(0);
+        Ok(())
+    }
+
+    fn write(&self, slot: u32, offset: u64, bytes: &[u8]) -> Result<(), BackendError> {
+        let file = match self.file(slot) {
+            Some(file) => file,
+            None => self.create(slot)?,
+        };
+        self.dirty.lock().files.insert(slot);
+        file.write_all_at(bytes, offset)
+            .map_err(|error| failed("writing", &self.file_path(slot), error))
+    }
+
+    fn flush(&self) -> Result<(), BackendError> {
+        let dirty = core::mem::replace(
+            &mut *self.dirty.lock(),
+            Dirty {
+                files: HashSet::new(),
+                directory: false,
+            },
+        );
+        let result = self.sync(&dirty);
+        if result.is_err() {
+            let mut again = self.dirty.lock();
+            again.files.extend(dirty.files);
+            again.directory |= dirty.directory;
+        }
+        result
+    }
+
+    fn free(&self, slot: u32) -> Result<(), BackendError> {
+        if self.open.write().remove(&slot).is_some() {
+            let path = self.file_path(slot);
+            self.dirty.lock().directory = true;
+            fs::remove_file(&path).map_err(|error| failed("removing", &path, error))?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(doing: &str, path: &Path, error: io::Error) -> BackendError {
+    let what: String = format!("{doing} {}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BackendError::Full {
+            what: format!("{what}; make room and try again"),
+        },
+        _ => BackendError::Io {
+            what,
+            source: Arc::new(error),
+        },
+    }
+}

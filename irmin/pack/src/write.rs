@@ -1,0 +1,328 @@
+//! Appends records, and begins segments.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use hashbrown::HashSet;
+use irmin::{BackendError, Format, Id, Object, RefName};
+
+use crate::format::{
+    self, ENTRY, Header, MAX_SLOTS, Place, Point, RECORDS, SEAL, Seal, Stamp, key, part_size,
+    push_names, push_opening, push_part, record_len,
+};
+use crate::load::{Active, Segment};
+use crate::{Pack, Storage};
+
+/// What goes to storage at once, at most (a little more with one large record).
+const BUFFER: usize = 1 << 20;
+/// So many full segments may wait for a flush: an opening after a crash reads them whole.
+const UNFLUSHED: u32 = 4;
+/// Slots kept for deleting names and collecting garbage when all others are full.
+const RESERVE: u32 = 2;
+
+/// Who writes: one at a time.
+pub struct Writer {
+    pub format: Format,
+    /// Bytes of a segment.
+    pub segment: u64,
+    pub segments: BTreeMap<u32, Segment>,
+    pub active: Option<Active>,
+    /// The stamp of the last segment.
+    pub last: Stamp,
+    /// The stamp of the next record.
+    pub stamp: Stamp,
+    /// The stamp is new: nothing that an earlier opening or a failed write left behind has it.
+    pub ready: bool,
+    pub durable: Point,
+    pub unflushed: u32,
+    /// Slots that never counted, to be freed before anything is written.
+    pub discard: Vec<u32>,
+    /// Slots that were freed since the last flush.
+    pub freed: Vec<u32>,
+    /// Records that are not in storage yet, and the objects among them.
+    pub buffer: Vec<u8>,
+    pub fresh: Vec<(u64, Place)>,
+    /// Counts what reached storage.
+    pub written: u64,
+    /// Keys of objects that were written again since the last collection began, and heads that moved
+    /// while one runs.
+    pub touched: HashSet<u64>,
+    pub moved_to: Vec<Id>,
+    /// Segments from this stamp on are too young to be collected.
+    pub young: Stamp,
+}
+
+/// Whether an append may use the slots kept back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Slots {
+    Ordinary,
+    All,
+}
+
+impl Writer {
+    /// The end of what was written.
+    pub fn point(&self) -> Point {
+        self.active.as_ref().map_or(
+            Point {
+                stamp: self.last + 1,
+                offset: 0,
+            },
+            |active| Point {
+                stamp: active.header.stamp,
+                offset: active.at as u32,
+            },
+        )
+    }
+
+    pub fn flushed(&mut self, upto: Point, freed: &[u32]) {
+        self.durable = self.durable.max(upto);
+        self.freed.retain(|slot| !freed.contains(slot));
+    }
+}
+
+impl<S: Storage> Pack<S> {
+    /// Has `work` append records, and brings them to storage.
+    pub(crate) fn append<T>(
+        &self,
+        w: &mut Writer,
+        work: impl FnOnce(&mut Writer) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        self.sync.check()?;
+        let done = work(w).and_then(|done| self.put(w).map(|()| done));
+        if done.is_err() {
+            w.buffer.clear();
+            w.fresh.clear();
+        }
+        done
+    }
+
+    /// Appends an object, in parts if it is large; the first part, which makes it visible, comes last.
+    pub(crate) fn push_object(&self, w: &mut Writer, object: &Object) -> Result<(), BackendError> {
+        let size = part_size(w.segment);
+        let parts = object.data.len().div_ceil(size).max(1);
+        let total = object.data.len() as u64;
+        for part in (0..parts).rev() {
+            let from = part * size;
+            let data = &object.data[from..object.data.len().min(from + size)];
+            let len = record_len(data.len());
+            self.room(w, len, 1, Slots::Ordinary)?;
+            self.note(w, key(&object.id, part as u32), part > 0, len);
+            let numbers = (part as u32, total);
+            push_part(&mut w.buffer, w.stamp, &object.id, object.kind, numbers, data);
+        }
+        Ok(())
+    }
+
+    /// Remembers that the next record in the buffer is to be found under this key.
+    pub(crate) fn note(&self, w: &mut Writer, key: u64, later_part: bool, len: usize) -> Place {
+        let (slot, at) = w
+            .active
+            .as_ref()
+            .map_or((0, 0), |active| (active.slot, active.at));
+        let place = Place::new(slot, at + w.buffer.len() as u64, later_part, len);
+        w.fresh.push((key, place));
+        place
+    }
+
+    /// Makes sure that the active segment has room for a record, of `entries` objects.
+    pub(crate) fn room(
+        &self,
+        w: &mut Writer,
+        len: usize,
+        entries: usize,
+        slots: Slots,
+    ) -> Result<(), BackendError> {
+        if !w.ready {
+            self.begin_opening(w, slots)?;
+        }
+        if w.buffer.len() > BUFFER {
+            self.put(w)?;
+        }
+        if !fits(w, len, entries) {
+            self.put(w)?;
+            self.seal(w)?;
+            self.begin_segment(w, w.stamp + 1, slots)?;
+        }
+        if !fits(w, len, entries) {
+            return Err(BackendError::Refused {
+                what: format!("a record of {len} bytes in segments of {}", w.segment),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer to storage. What is in it can be found afterwards.
+    pub(crate) fn put(&self, w: &mut Writer) -> Result<(), BackendError> {
+        let Some(active) = &mut w.active else {
+            return Ok(());
+        };
+        if w.buffer.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.storage.write(active.slot, active.at, &w.buffer) {
+            w.ready = false;
+            return Err(error);
+        }
+        active.at += w.buffer.len() as u64;
+        w.buffer.clear();
+        if w.buffer.capacity() > 4 * BUFFER {
+            w.buffer.shrink_to(BUFFER);
+        }
+        let mut table = self.table.write();
+        for (key, place) in &w.fresh {
+            table.insert(*key, *place);
+        }
+        drop(table);
+        active.entries.append(&mut w.fresh);
+        w.written += 1;
+        Ok(())
+    }
+
+    /// Begins a new stamp that is durable before anything else is written: whatever earlier writes
+    /// left behind the end, and may come back after a power cut, has another.
+    fn begin_opening(&self, w: &mut Writer, slots: Slots) -> Result<(), BackendError> {
+        if !w.discard.is_empty() {
+            for slot in &w.discard {
+                self.storage.free(*slot)?;
+            }
+            self.storage.flush()?;
+            w.discard.clear();
+        }
+        w.stamp = ((w.stamp >> 32) + 1) << 32;
+        if fits(w, record_len(0), 0) {
+            push_opening(&mut w.buffer, w.stamp, w.durable);
+            self.put(w)?;
+        } else {
+            self.seal(w)?;
+            self.begin_segment(w, w.stamp, slots)?;
+        }
+        self.flush_now(w)?;
+        w.ready = true;
+        Ok(())
+    }
+
+    /// Writes the index of the active segment and its seal.
+    pub(crate) fn seal(&self, w: &mut Writer) -> Result<(), BackendError> {
+        let Some(active) = &w.active else {
+            return Ok(());
+        };
+        let mut index = Vec::with_capacity(active.entries.len() * ENTRY);
+        for (key, place) in &active.entries {
+            index.extend_from_slice(&key.to_le_bytes());
+            index.extend_from_slice(&place.0.to_le_bytes());
+        }
+        let seal = Seal {
+            end: active.at as u32,
+            entries: active.entries.len() as u32,
+            index_crc: crc32fast::hash(&index),
+        };
+        let written = self.storage.write(active.slot, active.at, &index).and_then(|()| {
+            let sector = active.header.seal(seal);
+            self.storage.write(active.slot, SEAL as u64, &sector)
+        });
+        if let Err(error) = written {
+            w.ready = false;
+            return Err(error);
+        }
+        if let Some(segment) = w.segments.get_mut(&active.slot) {
+            segment.seal = Some(seal);
+        }
+        w.active = None;
+        w.written += 1;
+        w.unflushed += 1;
+        if w.unflushed >= UNFLUSHED {
+            self.flush_now(w)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a segment with the list of all names.
+    pub(crate) fn begin_segment(
+        &self,
+        w: &mut Writer,
+        stamp: Stamp,
+        slots: Slots,
+    ) -> Result<(), BackendError> {
+        let slot = self.free_slot(w, slots)?;
+        let header = Header {
+            format: w.format,
+            segment: w.segment,
+            stamp,
+            before: w.last,
+            durable: w.durable,
+        };
+        let mut start = header.begin();
+        let names = self.names.read();
+        push_names(&mut start, stamp, part_size(w.segment), names.heads.iter());
+        drop(names);
+        if let Err(error) = self.storage.write(slot, 0, &start) {
+            w.ready = false;
+            // Best effort: an empty file left behind is no segment.
+            let _ = self.storage.free(slot);
+            w.freed.push(slot);
+            return Err(error);
+        }
+        w.stamp = stamp;
+        w.last = stamp;
+        w.segments.insert(slot, Segment { header, seal: None });
+        w.active = Some(Active {
+            slot,
+            header,
+            at: start.len() as u64,
+            entries: Vec::new(),
+        });
+        w.written += 1;
+        Ok(())
+    }
+
+    fn free_slot(&self, w: &Writer, slots: Slots) -> Result<u32, BackendError> {
+        let all = self.storage.slots().min(MAX_SLOTS);
+        let taken = (w.segments.len() + w.freed.len() + w.discard.len()) as u32;
+        let kept = match slots {
+            Slots::Ordinary => RESERVE.min(all / 2),
+            Slots::All => 0,
+        };
+        let free = |slot: &u32| {
+            !w.segments.contains_key(slot) && !w.freed.contains(slot) && !w.discard.contains(slot)
+        };
+        (taken + kept < all)
+            .then(|| (0..all).find(free))
+            .flatten()
+            .ok_or_else(|| BackendError::Full {
+                what: format!(
+                    "{} of {all} segments of {} bytes are in use; collect garbage",
+                    w.segments.len(),
+                    w.segment
+                ),
+            })
+    }
+
+    /// Flushes while nobody writes.
+    pub(crate) fn flush_now(&self, w: &mut Writer) -> Result<(), BackendError> {
+        let point = w.point();
+        let freed = w.freed.clone();
+        self.sync.note(self.storage.flush())?;
+        w.flushed(point, &freed);
+        w.unflushed = 0;
+        Ok(())
+    }
+
+    /// Whether all these names fit into the list with which a segment begins.
+    pub(crate) fn names_fit(segment: u64, names: usize) -> bool {
+        names as u64 <= segment / 4
+    }
+}
+
+fn fits(w: &Writer, len: usize, entries: usize) -> bool {
+    w.active.as_ref().is_some_and(|active| {
+        let records = active.at + (w.buffer.len() + len) as u64;
+        let entries = active.entries.len() + w.fresh.len() + entries;
+        records + (entries * ENTRY) as u64 <= w.segment
+    })
+}
+
+/// The bytes of names in a list.
+pub fn names_len<'a>(names: impl Iterator<Item = (&'a RefName, &'a Id)>) -> usize {
+    format::moves_len(names.map(|(name, id)| (name, Some(*id)))) + RECORDS as usize
+}
