@@ -27,6 +27,8 @@ pub struct Active {
     pub slot: u32,
     pub header: Header,
     pub at: u64,
+    /// A seal may be on disk: nothing is appended any more, but for its index and the seal again.
+    pub full: bool,
     pub entries: Vec<(u64, Place)>,
 }
 
@@ -245,9 +247,11 @@ fn fill<S: Storage>(
         let (slot, header, seal) = (found.slot, found.header, found.seal);
         let mut entries = None;
         let mut end = 0;
+        let mut complete = true;
         match found.scan {
             Some(scan) => {
                 end = scan.end;
+                complete = scan.complete;
                 entries = Some(scan.entries);
             }
             None => {
@@ -273,12 +277,15 @@ fn fill<S: Storage>(
         for (key, place) in &entries {
             loaded.table.insert(*key, *place);
         }
+        let sealed = seal.is_some();
+        let seal = seal.filter(|_| complete || header.stamp != last);
         loaded.segments.insert(slot, Segment { header, seal });
-        if header.stamp == last && seal.is_none() {
+        if header.stamp == last && !complete {
             loaded.active = Some(Active {
                 slot,
                 header,
                 at: end,
+                full: sealed,
                 entries,
             });
         }

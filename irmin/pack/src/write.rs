@@ -204,9 +204,10 @@ impl<S: Storage> Pack<S> {
 
     /// Writes the index of the active segment and its seal.
     pub(crate) fn seal(&self, w: &mut Writer) -> Result<(), BackendError> {
-        let Some(active) = &w.active else {
+        let Some(active) = &mut w.active else {
             return Ok(());
         };
+        active.full = true;
         let mut index = Vec::with_capacity(active.entries.len() * ENTRY);
         for (key, place) in &active.entries {
             index.extend_from_slice(&key.to_le_bytes());
@@ -270,6 +271,7 @@ impl<S: Storage> Pack<S> {
             slot,
             header,
             at: start.len() as u64,
+            full: false,
             entries: Vec::new(),
         });
         w.written += 1;
@@ -318,7 +320,7 @@ fn fits(w: &Writer, len: usize, entries: usize) -> bool {
     w.active.as_ref().is_some_and(|active| {
         let records = active.at + (w.buffer.len() + len) as u64;
         let entries = active.entries.len() + w.fresh.len() + entries;
-        records + (entries * ENTRY) as u64 <= w.segment
+        !active.full && records + (entries * ENTRY) as u64 <= w.segment
     })
 }
 

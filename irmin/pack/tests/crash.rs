@@ -1,0 +1,248 @@
+//! A power cut at any write, with any of the unflushed sectors lost, takes nothing that was flushed
+//! and leaves nothing half.
+
+mod disk;
+
+use std::collections::BTreeMap;
+
+use disk::{Dice, Disk};
+use irmin::{Backend, BackendError, Expect, Format, Id, Kind, Object, RefEdit, RefName, UpdateError};
+use irmin_pack::{MIN_SEGMENT, OnDevice, Pack};
+
+type Store = Pack<OnDevice<Disk>>;
+type Heads = BTreeMap<RefName, Id>;
+
+/// What a store may hold.
+struct Model {
+    /// The names after each update since the last flush, the first of them durable.
+    states: Vec<Heads>,
+    /// What the names would be had the update that failed last gone through.
+    maybe: Option<Heads>,
+    /// Every object ever written, and what the store promised of it.
+    objects: BTreeMap<Id, (Object, Promise)>,
+    numbers: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Promise {
+    Nothing,
+    Written,
+    Durable,
+}
+
+impl Model {
+    fn new() -> Model {
+        Model {
+            states: vec![Heads::new()],
+            maybe: None,
+            objects: BTreeMap::new(),
+            numbers: 0,
+        }
+    }
+
+    fn object(&mut self, dice: &mut Dice) -> Object {
+        self.numbers += 1;
+        let len = [10, 300, 3000, 9000, 40_000][dice.below(5).min(dice.below(5)) as usize];
+        let mut data = vec![self.numbers as u8; dice.below(len) as usize];
+        data.extend_from_slice(&self.numbers.to_le_bytes());
+        Object::new(Format::Native, Kind::Blob, data).unwrap()
+    }
+
+    fn wrote(&mut self, object: Object, result: &Result<(), BackendError>) {
+        let promise = match result {
+            Ok(()) => Promise::Written,
+            Err(_) => Promise::Nothing,
+        };
+        self.objects.insert(object.id, (object, promise));
+    }
+
+    /// Does something at random; returns whether the store still works.
+    fn step(&mut self, store: &Store, dice: &mut Dice) -> bool {
+        match dice.below(10) {
+            0..4 => {
+                let objects: Vec<Object> = (0..dice.below(4)).map(|_| self.object(dice)).collect();
+                let written = store.write(&objects);
+                for object in objects {
+                    self.wrote(object, &written);
+                }
+                works(written)
+            }
+            4..8 => {
+                let object = self.object(dice);
+                let written = store.write(std::slice::from_ref(&object));
+                self.wrote(object.clone(), &written);
+                if written.is_err() {
+                    return works(written);
+                }
+                let edits: Vec<RefEdit> = (0..1 + dice.below(2))
+                    .map(|n| RefEdit {
+                        name: RefName::branch(&format!("{n}-{}", dice.below(5))).unwrap(),
+                        expect: Expect::Any,
+                        new: (dice.below(5) > 0).then_some(object.id),
+                    })
+                    .collect();
+                let mut after = self.states.last().unwrap().clone();
+                for edit in &edits {
+                    match edit.new {
+                        Some(id) => after.insert(edit.name.clone(), id),
+                        None => after.remove(&edit.name),
+                    };
+                }
+                match store.update(&edits) {
+                    Ok(()) => {
+                        self.states.push(after);
+                        self.maybe = None;
+                        true
+                    }
+                    Err(UpdateError::Backend(error)) => {
+                        self.maybe = Some(after);
+                        works(Err(error))
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            _ => match store.flush() {
+                Ok(()) => {
+                    self.states.drain(..self.states.len() - 1);
+                    for (_, promise) in self.objects.values_mut() {
+                        if *promise == Promise::Written {
+                            *promise = Promise::Durable;
+                        }
+                    }
+                    true
+                }
+                Err(error) => works(Err(error)),
+            },
+        }
+    }
+
+    /// Checks a store after a power cut.
+    fn check(&self, store: &Store) -> Heads {
+        let heads: Heads = store.heads("").unwrap().into_iter().collect();
+        assert!(
+            self.states.iter().chain(&self.maybe).any(|state| *state == heads),
+            "the names are those after some update that was not flushed, or the last that was:\n{heads:?}\n{:?}",
+            self.states
+        );
+        for id in heads.values() {
+            assert!(store.read(id).unwrap().is_some(), "no name points to nothing");
+        }
+        for (id, (object, promise)) in &self.objects {
+            match store.read(id).unwrap() {
+                Some(found) => assert_eq!(found, *object),
+                None => assert!(*promise != Promise::Durable, "{id} was flushed"),
+            }
+        }
+        heads
+    }
+
+    fn go_on(&mut self, store: &Store, heads: Heads) {
+        self.states = vec![heads];
+        self.maybe = None;
+        for (id, (_, promise)) in &mut self.objects {
+            if *promise != Promise::Durable {
+                *promise = match store.contains(id).unwrap() {
+                    true => Promise::Written,
+                    false => Promise::Nothing,
+                };
+            }
+        }
+    }
+}
+
+/// Whether the store may be used on: a full disk is no reason to stop.
+fn works(result: Result<(), BackendError>) -> bool {
+    match result {
+        Ok(()) | Err(BackendError::Full { .. }) => true,
+        Err(_) => false,
+    }
+}
+
+fn create(disk: &Disk) -> Result<Store, BackendError> {
+    Pack::create_with(
+        OnDevice::new(disk.clone(), MIN_SEGMENT),
+        Format::Native,
+        MIN_SEGMENT,
+    )
+}
+
+fn open(disk: &Disk) -> Store {
+    Pack::open(OnDevice::new(disk.clone(), MIN_SEGMENT)).unwrap()
+}
+
+const DISK: usize = 12 * MIN_SEGMENT as usize;
+
+/// Runs `steps` of a seed until the power goes at a write, or to the end.
+fn run(seed: u64, steps: u64, cut_at: Option<u64>) -> (Disk, Model, bool) {
+    let disk = Disk::new(DISK, seed);
+    if let Some(write) = cut_at {
+        disk.cut_at(write);
+    }
+    let mut model = Model::new();
+    let mut dice = Dice(seed);
+    let Ok(store) = create(&disk) else {
+        return (disk, model, false);
+    };
+    for _ in 0..steps {
+        if !model.step(&store, &mut dice) {
+            break;
+        }
+    }
+    (disk, model, true)
+}
+
+#[test]
+fn a_cut_at_every_write_with_every_subset_of_sectors_loses_nothing_flushed() {
+    for seed in 0..3 {
+        let (disk, _, _) = run(seed, 40, None);
+        for write in 0..disk.writes() {
+            let (disk, model, created) = run(seed, 40, Some(write));
+            let uncertain = disk.uncertain();
+            let subsets = 1u64 << uncertain.min(9);
+            for subset in 0..subsets {
+                let left = match uncertain {
+                    0..10 => disk.with_subset(subset),
+                    _ => disk.after_cut(subset),
+                };
+                println!("seed {seed}, write {write}, subset {subset} of {uncertain} sectors");
+                if created {
+                    model.check(&open(&left));
+                } else if let Err(error) = create(&left) {
+                    assert!(matches!(error, BackendError::Refused { .. }), "{error}");
+                    open(&left);
+                }
+                if uncertain >= 10 && subset > 40 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_store_survives_one_cut_after_the_other() {
+    let first: u64 = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
+    let runs: u64 = std::env::var("RUNS").map_or(150, |runs| runs.parse().unwrap());
+    for seed in first..first + runs {
+        println!("SEED={seed}");
+        let mut dice = Dice(seed);
+        let mut disk = Disk::new(DISK, seed);
+        let mut model = Model::new();
+        let mut store = create(&disk).unwrap();
+        for life in 0..8 {
+            println!("life {life}");
+            disk.cut_at(disk.writes() + dice.below(60));
+            disk.full_in([0, 0, 12][dice.below(3) as usize]);
+            for _ in 0..60 {
+                if !model.step(&store, &mut dice) {
+                    break;
+                }
+            }
+            drop(store);
+            disk = disk.after_cut(dice.next());
+            store = open(&disk);
+            let heads = model.check(&store);
+            model.go_on(&store, heads);
+        }
+    }
+}
