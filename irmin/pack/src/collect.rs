@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashSet;
 use irmin::{Backend, BackendError, Id, Kind, Object};
 
-use crate::format::{Body, Place, RECORDS, Stamp, key, part_size, push_opening, push_part, record_len};
+use crate::format::{Body, Place, Point, RECORDS, Stamp, key, push_part, record_len};
 use crate::pack::parts;
 use crate::scan;
 use crate::write::{Slots, Writer};
@@ -16,7 +16,9 @@ use crate::{Pack, Storage};
 /// A segment is rewritten when less than this part of it, in percent, is in use.
 const SPARSE: u64 = 75;
 /// Records that are moved before other writers have their turn.
-const TURN: usize = 256 << 10;
+const TURN: u64 = 256 << 10;
+/// How often heads that moved while marking are followed before the writers have to wait.
+const TRIES: u32 = 3;
 
 /// What a collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,15 +56,33 @@ impl<S: Storage> Pack<S> {
         references: &mut dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError>,
     ) -> Result<Collected, BackendError> {
         let _alone = self.collecting.lock();
-        let (old, mut live, mut todo) = self.begin_collection()?;
-        let mut w = loop {
-            self.mark(&mut todo, &mut live, references)?;
-            let mut w = self.writer.lock();
-            todo.append(&mut w.moved_to);
-            if todo.iter().all(|id| live.contains(&key(id, 0))) {
-                break w;
-            }
-        };
+        let begun = self.begin_collection();
+        let done = begun.and_then(|begun| self.drop_and_move(begun, references));
+        self.writer.lock().moved_to = None;
+        done
+    }
+
+    fn drop_and_move(
+        &self,
+        (old, mut live, mut todo): (Stamp, HashSet<u64>, Vec<Id>),
+        references: &mut dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError>,
+    ) -> Result<Collected, BackendError> {
+        let mut seen = HashSet::new();
+        for _ in 0..TRIES {
+            self.mark(&mut todo, &mut seen, &mut live, references)?;
+            todo.extend(
+                self.writer
+                    .lock()
+                    .moved_to
+                    .iter_mut()
+                    .flat_map(core::mem::take),
+            );
+        }
+        // What moved since is little now, and writers wait.
+        let mut w = self.writer.lock();
+        todo.extend(w.moved_to.iter_mut().flat_map(core::mem::take));
+        self.mark(&mut todo, &mut seen, &mut live, references)?;
+        drop(seen);
         let is_old: HashSet<u32> = w
             .segments
             .iter()
@@ -84,7 +104,8 @@ impl<S: Storage> Pack<S> {
         });
         let room = w.segment - RECORDS;
         drop(w);
-        let mut sparse: Vec<(u64, u32)> = used.into_iter().map(|(slot, used)| (used, slot)).collect();
+        let mut sparse: Vec<(u64, u32)> =
+            used.into_iter().map(|(slot, used)| (used, slot)).collect();
         sparse.retain(|(used, _)| used * 100 < room * SPARSE);
         sparse.sort_unstable();
         for (_, slot) in sparse {
@@ -102,18 +123,19 @@ impl<S: Storage> Pack<S> {
     /// were written again since the last collection began, and the heads.
     fn begin_collection(&self) -> Result<(Stamp, HashSet<u64>, Vec<Id>), BackendError> {
         let mut w = self.writer.lock();
-        // What is written from now on goes to a new segment, where the next collection leaves it.
-        let active = w.active.as_ref();
-        if active.is_some_and(|active| !active.entries.is_empty()) {
-            self.append(&mut w, |w| {
-                self.room(w, record_len(0), 0, Slots::All)?;
-                self.seal(w)
-            })?;
-        }
+        // What is written from now on goes to a new segment, where the next collection leaves it. And
+        // an update that failed, but reached the disk, is written over: its objects may be dropped.
+        self.append(&mut w, |w| {
+            self.room(w, record_len(0), 0, Slots::All)?;
+            match &w.active {
+                Some(active) if !active.entries.is_empty() => self.seal(w),
+                _ => Ok(()),
+            }
+        })?;
         let old = w.young;
         w.young = w.point().stamp;
         let touched = core::mem::take(&mut w.touched);
-        w.moved_to.clear();
+        w.moved_to = Some(Vec::new());
         let heads = self.names.read().heads.values().copied().collect();
         Ok((old, touched, heads))
     }
@@ -122,10 +144,10 @@ impl<S: Storage> Pack<S> {
     fn mark(
         &self,
         todo: &mut Vec<Id>,
+        seen: &mut HashSet<u64>,
         live: &mut HashSet<u64>,
         references: &mut dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError>,
     ) -> Result<(), BackendError> {
-        let mut seen = HashSet::new();
         while let Some(id) = todo.pop() {
             if !seen.insert(key(&id, 0)) {
                 continue;
@@ -146,21 +168,27 @@ impl<S: Storage> Pack<S> {
     /// Moves what is in use out of a segment and frees it. With `damaged` also if some of it cannot be
     /// read, which is then gone; else the segment stays. Returns how many bytes were moved.
     pub(crate) fn evacuate(&self, slot: u32, damaged: bool) -> Result<Option<u64>, BackendError> {
-        let bytes = scan::bytes(&self.storage, slot, self.segment)?;
         let (stamp, end) = {
-            let w = self.writer.lock();
+            let mut w = self.writer.lock();
             let Some(segment) = w.segments.get(&slot) else {
                 return Ok(None);
             };
-            let end = segment.seal.map_or(self.segment, |seal| u64::from(seal.end));
-            (segment.header.stamp, end)
+            let end = segment
+                .seal
+                .map_or(self.segment, |seal| u64::from(seal.end));
+            let stamp = segment.header.stamp;
+            if w.active.take_if(|active| active.slot == slot).is_some() {
+                w.ready = false;
+            }
+            (stamp, end)
         };
+        let bytes = scan::bytes(&self.storage, slot, self.segment)?;
         let bytes = bytes.slice(..end as usize);
         let mut moved = 0;
         let mut at = RECORDS;
         while at < end {
             let mut w = self.writer.lock();
-            let turn = moved + TURN as u64;
+            let turn = moved + TURN;
             let mut moves = Vec::new();
             let result = self.append(&mut w, |w| {
                 while at < end && moved < turn {
@@ -201,7 +229,11 @@ impl<S: Storage> Pack<S> {
             result?;
         }
         let mut w = self.writer.lock();
-        let left = self.table.read().iter().any(|(_, place)| place.slot() == slot);
+        let left = self
+            .table
+            .read()
+            .iter()
+            .any(|(_, place)| place.slot() == slot);
         if left && !damaged {
             return Ok(None);
         }
@@ -214,34 +246,31 @@ impl<S: Storage> Pack<S> {
 
     /// Frees a segment, once what was moved is durable, and that it is is on disk.
     fn give_back(&self, w: &mut Writer, slot: u32, stamp: Stamp) -> Result<(), BackendError> {
-        let active = w.active.take_if(|active| active.slot == slot);
-        w.ready &= active.is_none();
-        if w.durable.stamp <= stamp || !self.durable_is_noted(w, stamp) {
-            self.room(w, record_len(0), 0, Slots::All)?;
-            self.put(w)?;
-            self.flush_now(w)?;
-            self.room(w, record_len(0), 0, Slots::All)?;
-            w.stamp = ((w.stamp >> 32) + 1) << 32;
-            push_opening(&mut w.buffer, w.stamp, w.durable);
-            self.put(w)?;
-        }
         self.flush_now(w)?;
+        if !durable_is_noted(w, stamp) {
+            self.room(w, record_len(0), 0, Slots::All)?;
+            self.note_durable(w)?;
+            self.flush_now(w)?;
+        }
         w.segments.remove(&slot);
+        if let Err(error) = self.storage.free(slot) {
+            // Half of its header may be gone: it is freed again before anything else is written.
+            w.discard.push(slot);
+            w.ready = false;
+            return Err(error);
+        }
         w.freed.push(slot);
-        self.storage.free(slot)?;
         self.flush_now(w)
-    }
-
-    /// Whether a segment that is durable says that what is moved out of this one may be missing.
-    fn durable_is_noted(&self, w: &Writer, stamp: Stamp) -> bool {
-        w.segments.values().any(|segment| {
-            segment.header.durable.stamp > stamp && segment.header.stamp <= w.durable.stamp
-        })
     }
 }
 
-/// The largest record of an object's part.
-#[allow(dead_code)]
-fn largest(segment: u64) -> usize {
-    record_len(part_size(segment))
+/// Whether a later segment says, durably, that this one was durable: then it may be missing.
+fn durable_is_noted(w: &Writer, stamp: Stamp) -> bool {
+    w.segments.values().any(|segment| {
+        let begun = Point {
+            stamp: segment.header.stamp,
+            offset: RECORDS as u32,
+        };
+        segment.header.durable.stamp > stamp && begun <= w.durable
+    })
 }

@@ -226,7 +226,10 @@ pub enum Body {
         edits: Vec<(RefName, Option<Id>)>,
     },
     /// Every name there is, or with `more` the first of them.
-    Names { more: bool, names: Vec<(RefName, Id)> },
+    Names {
+        more: bool,
+        names: Vec<(RefName, Id)>,
+    },
     /// From here on records have a new stamp; and what was durable then.
     Opening { durable: Point },
 }
@@ -385,7 +388,8 @@ fn names(mut bytes: &[u8]) -> Option<Vec<(RefName, Option<Id>)>> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let (head, rest) = bytes.split_at_checked(3)?;
-        let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([head[0], head[1]])))?;
+        let (name, rest) =
+            rest.split_at_checked(usize::from(u16::from_le_bytes([head[0], head[1]])))?;
         let (id, rest) = rest.split_at_checked(usize::from(head[2]))?;
         let id = match id.len() {
             0 => None,

@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod collect;
 mod flush;
 mod format;
 mod load;
@@ -17,6 +18,7 @@ mod sync;
 mod table;
 mod write;
 
+pub use collect::Collected;
 pub use format::{MAX_SEGMENT, MIN_SEGMENT};
 pub use load::Damage;
 pub use pack::Pack;

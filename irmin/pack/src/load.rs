@@ -108,16 +108,27 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
     } = first.header;
     if segment > storage.capacity() {
         return Err(BackendError::Refused {
-            what: format!("segments of {segment} bytes do not fit into slots of {}", storage.capacity()),
+            what: format!(
+                "segments of {segment} bytes do not fit into slots of {}",
+                storage.capacity()
+            ),
         });
     }
     for pair in found.windows(2) {
         let (a, b) = (&pair[0].header, &pair[1].header);
         if a.stamp == b.stamp || a.format != b.format || a.segment != b.segment {
-            return Err(corrupt(pair[1].slot, 0, "its header is that of another store or a copy"));
+            return Err(corrupt(
+                pair[1].slot,
+                0,
+                "its header is that of another store or a copy",
+            ));
         }
     }
-    let mut durable = found.iter().map(|found| found.header.durable).max().unwrap_or_default();
+    let mut durable = found
+        .iter()
+        .map(|found| found.header.durable)
+        .max()
+        .unwrap_or_default();
     let scanned_from = durable.stamp;
     let mut opening = 0;
     for found in &mut found {
@@ -180,17 +191,31 @@ fn accept<S: Storage>(
     let durable = loaded.durable;
     let mut complete = true;
     for at in 0..found.len() {
-        let before = if at > 0 { found[at - 1].header.stamp } else { 0 };
-        let names = if at > 0 { found[at - 1].names() } else { BTreeMap::new() };
+        let before = if at > 0 {
+            found[at - 1].header.stamp
+        } else {
+            0
+        };
+        let names = if at > 0 {
+            found[at - 1].names()
+        } else {
+            BTreeMap::new()
+        };
         let this = &mut found[at];
         let (slot, stamp) = (this.slot, this.header.stamp);
+        // With offset 0 the point is the end of the segment before.
+        let begun = Point { stamp, offset: 1 } <= durable;
         let chained = this.header.before == before || this.header.before < durable.stamp;
         if !chained || !complete {
-            if stamp > durable.stamp {
+            if !begun {
                 return Ok(found.split_off(at));
             }
             if !salvage {
-                return Err(corrupt(slot, 0, "what was written before it is damaged or gone"));
+                return Err(corrupt(
+                    slot,
+                    0,
+                    "what was written before it is damaged or gone",
+                ));
             }
         }
         let Some(scan) = &this.scan else {
@@ -201,9 +226,13 @@ fn accept<S: Storage>(
         complete = scan.complete;
         let lost = (stamp < durable.stamp && !complete)
             || (stamp == durable.stamp && end < u64::from(durable.offset))
-            || (stamp <= durable.stamp && !listed);
+            || (begun && !listed);
         if lost && !salvage {
-            return Err(corrupt(slot, end, "what was durable cannot be read; repair"));
+            return Err(corrupt(
+                slot,
+                end,
+                "what was durable cannot be read; repair",
+            ));
         }
         if lost {
             let scan = this.scan(storage, true, names)?;
@@ -228,7 +257,11 @@ fn fill<S: Storage>(
         if last.scan.is_none() {
             let scan = last.scan(storage, salvage, BTreeMap::new())?;
             if !scan.complete && !salvage {
-                return Err(corrupt(last.slot, scan.end, "what was durable cannot be read; repair"));
+                return Err(corrupt(
+                    last.slot,
+                    scan.end,
+                    "what was durable cannot be read; repair",
+                ));
             }
             loaded.damage.extend(last.gaps(&scan));
             last.scan = Some(scan);
@@ -239,7 +272,9 @@ fn fill<S: Storage>(
     let sealed_objects = found.iter().filter_map(|found| found.seal);
     let scanned = found.iter().filter_map(|found| found.scan.as_ref());
     loaded.table.reserve(
-        sealed_objects.map(|seal| seal.entries as usize).sum::<usize>()
+        sealed_objects
+            .map(|seal| seal.entries as usize)
+            .sum::<usize>()
             + scanned.map(|scan| scan.entries.len()).sum::<usize>(),
     );
     let last = loaded.last;
@@ -302,7 +337,14 @@ impl Found {
     ) -> Result<Scan, BackendError> {
         let bytes = scan::bytes(storage, self.slot, self.header.segment)?;
         let seal = self.seal.as_ref();
-        Ok(scan::scan(&bytes, self.slot, &self.header, seal, skip, names))
+        Ok(scan::scan(
+            &bytes,
+            self.slot,
+            &self.header,
+            seal,
+            skip,
+            names,
+        ))
     }
 
     fn gaps(&self, scan: &Scan) -> Vec<Damage> {
@@ -316,7 +358,10 @@ impl Found {
     }
 
     fn names(&self) -> BTreeMap<RefName, Id> {
-        self.scan.as_ref().map(|scan| scan.names.clone()).unwrap_or_default()
+        self.scan
+            .as_ref()
+            .map(|scan| scan.names.clone())
+            .unwrap_or_default()
     }
 }
 

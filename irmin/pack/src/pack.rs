@@ -114,7 +114,7 @@ impl<S: Storage> Pack<S> {
             fresh: Vec::new(),
             written: 1,
             touched: HashSet::new(),
-            moved_to: Vec::new(),
+            moved_to: None,
             young: 0,
         };
         writer.young = writer.point().stamp;
@@ -171,7 +171,8 @@ impl<S: Storage> Pack<S> {
                 };
             };
             let mut bytes = vec![0; place.len()];
-            self.storage.read(place.slot(), place.offset(), &mut bytes)?;
+            self.storage
+                .read(place.slot(), place.offset(), &mut bytes)?;
             match Record::read(&Bytes::from(bytes)) {
                 Some(record) => match &record.body {
                     Body::Part {
@@ -235,13 +236,16 @@ impl<S: Storage> Pack<S> {
         let Some(place) = self.table.read().get(key(id, 0), 0) else {
             return Ok(None);
         };
-        self.storage.read(place.slot(), place.offset(), &mut bytes)?;
+        self.storage
+            .read(place.slot(), place.offset(), &mut bytes)?;
         if bytes[32..].starts_with(id.as_bytes())
             && let Some(kind) = crate::format::kind(bytes[17])
         {
             return Ok(Some((kind, crate::format::u64_at(&bytes, 24))));
         }
-        Ok(self.read(id)?.map(|object| (object.kind, object.data.len() as u64)))
+        Ok(self
+            .read(id)?
+            .map(|object| (object.kind, object.data.len() as u64)))
     }
 }
 
@@ -287,7 +291,8 @@ impl<S: Storage> Backend for Pack<S> {
         for part in 1..parts(total, self.segment) {
             match self.part(id, part)?.map(|(record, _)| record.body) {
                 Some(Body::Part { data, .. }) => whole.extend_from_slice(&data),
-                _ => return Err(damage(id, part, place)),
+                // Left behind by a collection that the rest of it did not survive.
+                _ => return Ok(None),
             }
         }
         if whole.len() as u64 != total {
@@ -304,7 +309,11 @@ impl<S: Storage> Backend for Pack<S> {
         if self.table.read().get(key(id, 0), 0).is_none() {
             return Ok(false);
         }
-        Ok(self.intact(id)?.is_some())
+        let Some(total) = self.intact(id)? else {
+            return Ok(false);
+        };
+        let table = self.table.read();
+        Ok((1..parts(total, self.segment)).all(|part| table.get(key(id, part), 0).is_some()))
     }
 
     fn write(&self, objects: &[Object]) -> Result<(), BackendError> {
@@ -347,7 +356,9 @@ impl<S: Storage> Backend for Pack<S> {
             }
             last = Some(key);
             self.storage.read(place.slot(), place.offset(), &mut head)?;
-            let id = head[32..].get(..self.format.id_len()).and_then(Id::from_bytes);
+            let id = head[32..]
+                .get(..self.format.id_len())
+                .and_then(Id::from_bytes);
             let id = id.filter(|id| crate::format::key(id, 0) == key && id.begins_with(prefix));
             found.extend(id);
         }
@@ -376,7 +387,7 @@ impl<S: Storage> Backend for Pack<S> {
                         id,
                     });
                 }
-                w.moved_to.push(id);
+                w.moved_to.iter_mut().for_each(|moved| moved.push(id));
             }
         }
         if edits.is_empty() {

@@ -18,12 +18,7 @@ pub fn bytes<S: Storage>(storage: &S, slot: u32, size: u64) -> Result<Bytes, Bac
 }
 
 /// Goes through the records that follow one another without damage. Returns where they end.
-pub fn walk(
-    bytes: &Bytes,
-    from: u64,
-    stamp: &mut Stamp,
-    each: &mut dyn FnMut(u64, Record),
-) -> u64 {
+pub fn walk(bytes: &Bytes, from: u64, stamp: &mut Stamp, each: &mut dyn FnMut(u64, Record)) -> u64 {
     let mut at = from;
     while let Some(record) = record_at(bytes, at) {
         let opens = matches!(record.body, Body::Opening { .. }) && record.stamp > *stamp;

@@ -36,23 +36,18 @@ impl Table {
             .map(|entry| entry.1)
     }
 
-    /// Replaces a place; `false` if it is not there any more.
-    pub fn replace(&mut self, key: u64, old: Place, new: Place) -> bool {
-        match self
-            .entries
-            .find_mut(hash(key), |entry| *entry == (key, old))
-        {
-            Some(entry) => {
-                entry.1 = new;
-                true
-            }
-            None => false,
+    pub fn remove(&mut self, key: u64, place: Place) {
+        let there = |entry: &(u64, Place)| *entry == (key, place);
+        if let Ok(entry) = self.entries.find_entry(hash(key), there) {
+            entry.remove();
         }
     }
 
     pub fn retain(&mut self, mut keep: impl FnMut(u64, Place) -> bool) {
         self.entries.retain(|entry| keep(entry.0, entry.1));
-        self.entries.shrink_to_fit(|(key, _)| hash(*key));
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to_fit(|(key, _)| hash(*key));
+        }
     }
 
     pub fn contains(&self, key: u64, place: Place) -> bool {

@@ -48,7 +48,7 @@ pub struct Writer {
     /// Keys of objects that were written again since the last collection began, and heads that moved
     /// while one runs.
     pub touched: HashSet<u64>,
-    pub moved_to: Vec<Id>,
+    pub moved_to: Option<Vec<Id>>,
     /// Segments from this stamp on are too young to be collected.
     pub young: Stamp,
 }
@@ -65,7 +65,7 @@ impl Writer {
     pub fn point(&self) -> Point {
         self.active.as_ref().map_or(
             Point {
-                stamp: self.last + 1,
+                stamp: self.last.saturating_add(1),
                 offset: 0,
             },
             |active| Point {
@@ -109,7 +109,14 @@ impl<S: Storage> Pack<S> {
             self.room(w, len, 1, Slots::Ordinary)?;
             self.note(w, key(&object.id, part as u32), part > 0, len);
             let numbers = (part as u32, total);
-            push_part(&mut w.buffer, w.stamp, &object.id, object.kind, numbers, data);
+            push_part(
+                &mut w.buffer,
+                w.stamp,
+                &object.id,
+                object.kind,
+                numbers,
+                data,
+            );
         }
         Ok(())
     }
@@ -189,17 +196,23 @@ impl<S: Storage> Pack<S> {
             self.storage.flush()?;
             w.discard.clear();
         }
-        w.stamp = ((w.stamp >> 32) + 1) << 32;
         if fits(w, record_len(0), 0) {
-            push_opening(&mut w.buffer, w.stamp, w.durable);
-            self.put(w)?;
+            self.note_durable(w)?;
         } else {
             self.seal(w)?;
+            next_opening(w)?;
             self.begin_segment(w, w.stamp, slots)?;
         }
         self.flush_now(w)?;
         w.ready = true;
         Ok(())
+    }
+
+    /// Writes a new stamp, and what is durable. There is room.
+    pub(crate) fn note_durable(&self, w: &mut Writer) -> Result<(), BackendError> {
+        next_opening(w)?;
+        push_opening(&mut w.buffer, w.stamp, w.durable);
+        self.put(w)
     }
 
     /// Writes the index of the active segment and its seal.
@@ -218,10 +231,13 @@ impl<S: Storage> Pack<S> {
             entries: active.entries.len() as u32,
             index_crc: crc32fast::hash(&index),
         };
-        let written = self.storage.write(active.slot, active.at, &index).and_then(|()| {
-            let sector = active.header.seal(seal);
-            self.storage.write(active.slot, SEAL as u64, &sector)
-        });
+        let written = self
+            .storage
+            .write(active.slot, active.at, &index)
+            .and_then(|()| {
+                let sector = active.header.seal(seal);
+                self.storage.write(active.slot, SEAL as u64, &sector)
+            });
         if let Err(error) = written {
             w.ready = false;
             return Err(error);
@@ -259,9 +275,7 @@ impl<S: Storage> Pack<S> {
         drop(names);
         if let Err(error) = self.storage.write(slot, 0, &start) {
             w.ready = false;
-            // Best effort: an empty file left behind is no segment.
-            let _ = self.storage.free(slot);
-            w.freed.push(slot);
+            w.discard.push(slot);
             return Err(error);
         }
         w.stamp = stamp;
@@ -314,6 +328,17 @@ impl<S: Storage> Pack<S> {
     pub(crate) fn names_fit(segment: u64, names: usize) -> bool {
         names as u64 <= segment / 4
     }
+}
+
+fn next_opening(w: &mut Writer) -> Result<(), BackendError> {
+    let opening = (w.stamp >> 32) + 1;
+    if opening > u64::from(u32::MAX) {
+        return Err(BackendError::Refused {
+            what: "to write: its stamps are used up; copy it to a new store".into(),
+        });
+    }
+    w.stamp = opening << 32;
+    Ok(())
 }
 
 fn fits(w: &Writer, len: usize, entries: usize) -> bool {

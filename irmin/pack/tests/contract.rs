@@ -39,7 +39,10 @@ fn a_second_opening_is_locked_out() {
     let directory = tempfile::tempdir().unwrap();
     let _store = Pack::create(Files::open(directory.path()).unwrap(), Format::Native).unwrap();
     let error = Files::open(directory.path()).err().unwrap();
-    assert!(matches!(error, irmin::BackendError::Locked { .. }), "{error}");
+    assert!(
+        matches!(error, irmin::BackendError::Locked { .. }),
+        "{error}"
+    );
 }
 
 #[test]

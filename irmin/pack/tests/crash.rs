@@ -3,10 +3,12 @@
 
 mod disk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use disk::{Dice, Disk};
-use irmin::{Backend, BackendError, Expect, Format, Id, Kind, Object, RefEdit, RefName, UpdateError};
+use irmin::{
+    Backend, BackendError, Expect, Format, Id, Kind, Object, RefEdit, RefName, UpdateError,
+};
 use irmin_pack::{MIN_SEGMENT, OnDevice, Pack};
 
 type Store = Pack<OnDevice<Disk>>;
@@ -40,8 +42,24 @@ impl Model {
         }
     }
 
+    /// A new object: bytes, or now and then a tree of objects that are here.
     fn object(&mut self, dice: &mut Dice) -> Object {
         self.numbers += 1;
+        if dice.below(3) == 0 {
+            let here: Vec<&Id> = self
+                .objects
+                .iter()
+                .filter(|(_, (_, promise))| *promise != Promise::Nothing)
+                .map(|(id, _)| id)
+                .collect();
+            if !here.is_empty() {
+                let data: Vec<u8> = (0..1 + dice.below(6))
+                    .flat_map(|_| here[dice.below(here.len() as u64) as usize].as_bytes())
+                    .copied()
+                    .collect();
+                return Object::new(Format::Native, Kind::Tree, data).unwrap();
+            }
+        }
         let len = [10, 300, 3000, 9000, 40_000][dice.below(5).min(dice.below(5)) as usize];
         let mut data = vec![self.numbers as u8; dice.below(len) as usize];
         data.extend_from_slice(&self.numbers.to_le_bytes());
@@ -58,8 +76,8 @@ impl Model {
 
     /// Does something at random; returns whether the store still works.
     fn step(&mut self, store: &Store, dice: &mut Dice) -> bool {
-        match dice.below(10) {
-            0..4 => {
+        match dice.below(13) {
+            0..3 => {
                 let objects: Vec<Object> = (0..dice.below(4)).map(|_| self.object(dice)).collect();
                 let written = store.write(&objects);
                 for object in objects {
@@ -67,7 +85,7 @@ impl Model {
                 }
                 works(written)
             }
-            4..8 => {
+            3..8 => {
                 let object = self.object(dice);
                 let written = store.write(std::slice::from_ref(&object));
                 self.wrote(object.clone(), &written);
@@ -101,6 +119,16 @@ impl Model {
                     Err(other) => panic!("{other}"),
                 }
             }
+            8 => self.write_again(store, dice),
+            9..11 => {
+                let kept = self.closure(self.states.last().unwrap().values());
+                for (id, (_, promise)) in &mut self.objects {
+                    if !kept.contains(id) {
+                        *promise = Promise::Nothing;
+                    }
+                }
+                works(store.collect(&mut references).map(drop))
+            }
             _ => match store.flush() {
                 Ok(()) => {
                     self.states.drain(..self.states.len() - 1);
@@ -116,16 +144,58 @@ impl Model {
         }
     }
 
+    /// Writes something that may or may not be here, with all that it needs.
+    fn write_again(&mut self, store: &Store, dice: &mut Dice) -> bool {
+        let all: Vec<Id> = self.objects.keys().copied().collect();
+        if all.is_empty() {
+            return true;
+        }
+        let closure = self.closure([&all[dice.below(all.len() as u64) as usize]]);
+        let objects: Vec<Object> = closure
+            .iter()
+            .map(|id| self.objects[id].0.clone())
+            .collect();
+        let written = store.write(&objects);
+        if written.is_ok() {
+            for object in &objects {
+                let promise = &mut self.objects.get_mut(&object.id).unwrap().1;
+                if *promise == Promise::Nothing {
+                    *promise = Promise::Written;
+                }
+                assert!(store.contains(&object.id).unwrap());
+            }
+        }
+        works(written)
+    }
+
+    /// These and all that they lead to.
+    fn closure<'a>(&self, ids: impl IntoIterator<Item = &'a Id>) -> BTreeSet<Id> {
+        let mut todo: Vec<Id> = ids.into_iter().copied().collect();
+        let mut found = BTreeSet::new();
+        while let Some(id) = todo.pop() {
+            if found.insert(id) {
+                references(&self.objects[&id].0, &mut todo).unwrap();
+            }
+        }
+        found
+    }
+
     /// Checks a store after a power cut.
     fn check(&self, store: &Store) -> Heads {
         let heads: Heads = store.heads("").unwrap().into_iter().collect();
         assert!(
-            self.states.iter().chain(&self.maybe).any(|state| *state == heads),
+            self.states
+                .iter()
+                .chain(&self.maybe)
+                .any(|state| *state == heads),
             "the names are those after some update that was not flushed, or the last that was:\n{heads:?}\n{:?}",
             self.states
         );
-        for id in heads.values() {
-            assert!(store.read(id).unwrap().is_some(), "no name points to nothing");
+        for id in self.closure(heads.values()) {
+            assert!(
+                store.read(&id).unwrap().is_some(),
+                "no name leads to nothing"
+            );
         }
         for (id, (object, promise)) in &self.objects {
             match store.read(id).unwrap() {
@@ -139,15 +209,26 @@ impl Model {
     fn go_on(&mut self, store: &Store, heads: Heads) {
         self.states = vec![heads];
         self.maybe = None;
-        for (id, (_, promise)) in &mut self.objects {
+        let ids: Vec<Id> = self.objects.keys().copied().collect();
+        for id in ids {
+            let closure = self.closure([&id]);
+            let whole = closure.iter().all(|id| store.contains(id).unwrap());
+            let promise = &mut self.objects.get_mut(&id).unwrap().1;
             if *promise != Promise::Durable {
-                *promise = match store.contains(id).unwrap() {
+                *promise = match whole {
                     true => Promise::Written,
                     false => Promise::Nothing,
                 };
             }
         }
     }
+}
+
+fn references(object: &Object, into: &mut Vec<Id>) -> Result<(), BackendError> {
+    if object.kind == Kind::Tree {
+        into.extend(object.data.chunks(32).map(|id| Id::from_bytes(id).unwrap()));
+    }
+    Ok(())
 }
 
 /// Whether the store may be used on: a full disk is no reason to stop.

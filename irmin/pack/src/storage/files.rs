@@ -37,8 +37,7 @@ impl Files {
     /// [`BackendError::Locked`] if another process, or another value, has it open; `Io` otherwise.
     pub fn open(path: impl AsRef<Path>) -> Result<Files, BackendError> {
         let path = path.as_ref().to_path_buf();
-        fs::create_dir_all(&path)
-            .map_err(|error| failed("making the directory", &path, error))?;
+        fs::create_dir_all(&path).map_err(|error| failed("making the directory", &path, error))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
