@@ -134,8 +134,11 @@ impl Header {
     }
 
     /// What the first 8192 bytes say. The seal repeats the header, so that one damaged sector loses
-    /// nothing; the flag says whether one was.
+    /// nothing; the flag says whether one was. A header of zeros is no damage: the slot was freed.
     pub fn read(bytes: &[u8]) -> Option<(Header, Option<Seal>, bool)> {
+        if bytes[..68] == [0; 68] {
+            return None;
+        }
         let first = Header::decode(bytes, MAGIC).map(|(header, _)| header);
         let second = Header::decode(&bytes[SEAL..], SEALED);
         match (first, second) {

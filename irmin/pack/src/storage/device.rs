@@ -116,6 +116,6 @@ impl<D: Device> Storage for OnDevice<D> {
     }
 
     fn free(&self, slot: u32) -> Result<(), BackendError> {
-        self.write(slot, 0, &[0; 8192])
+        self.write(slot, 0, &[0; 4096])
     }
 }

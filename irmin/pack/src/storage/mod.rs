@@ -53,7 +53,7 @@ pub trait Storage: Send + Sync {
     /// [`BackendError`]: any of the writes since the last good flush may be lost.
     fn flush(&self) -> Result<(), BackendError>;
 
-    /// Gives up a slot: the first 8192 bytes read as zero, or the slot is in use no more. Durable only
+    /// Gives up a slot: the first 4096 bytes read as zero, or the slot is in use no more. Durable only
     /// after a flush.
     ///
     /// # Errors
