@@ -119,10 +119,11 @@ impl Header {
         sound.then_some((header, seal))
     }
 
-    /// The first 8192 bytes of a new segment.
+    /// The first 8192 bytes of a new segment: the header, twice.
     pub fn begin(&self) -> Vec<u8> {
         let mut out = self.encode(MAGIC, Seal::none()).to_vec();
-        out.resize(RECORDS as usize, 0);
+        out.resize(SEAL, 0);
+        out.extend_from_within(..);
         out
     }
 
@@ -133,20 +134,22 @@ impl Header {
         out
     }
 
-    /// What the first 8192 bytes say. The seal repeats the header, so that one damaged sector loses
-    /// nothing; the flag says whether one was. A header of zeros is no damage: the slot was freed.
+    /// What the first 8192 bytes say. The second sector repeats the header, sealed or not, so that one
+    /// damaged sector loses nothing; the flag says whether one was. A header of zeros is no damage: the slot was freed.
     pub fn read(bytes: &[u8]) -> Option<(Header, Option<Seal>, bool)> {
         if bytes[..68] == [0; 68] {
             return None;
         }
         let first = Header::decode(bytes, MAGIC).map(|(header, _)| header);
-        let second = Header::decode(&bytes[SEAL..], SEALED);
+        let copy = Header::decode(&bytes[SEAL..], MAGIC).map(|(header, _)| (header, None));
+        let sealed = Header::decode(&bytes[SEAL..], SEALED);
+        let second = copy.or(sealed.map(|(header, seal)| (header, Some(seal))));
         match (first, second) {
             (Some(header), Some((again, seal))) if again.stamp == header.stamp => {
-                Some((header, Some(seal), false))
+                Some((header, seal, false))
             }
-            (Some(header), _) => Some((header, None, false)),
-            (None, Some((header, seal))) => Some((header, Some(seal), true)),
+            (Some(header), _) => Some((header, None, true)),
+            (None, Some((header, seal))) => Some((header, seal, true)),
             (None, None) => None,
         }
     }

@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod check;
 mod collect;
 mod flush;
 mod format;
@@ -18,6 +19,7 @@ mod sync;
 mod table;
 mod write;
 
+pub use check::Report;
 pub use collect::Collected;
 pub use format::{MAX_SEGMENT, MIN_SEGMENT};
 pub use load::Damage;

@@ -148,6 +148,10 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
     };
     let discarded = accept(storage, &mut found, &mut loaded, salvage)?;
     loaded.discard = discarded.iter().map(|found| found.slot).collect();
+    let discard = &loaded.discard;
+    loaded
+        .damage
+        .retain(|damage| !discard.contains(&damage.slot));
     fill(storage, found, &mut loaded, salvage)?;
     Ok(Some(loaded))
 }
@@ -165,8 +169,8 @@ fn headers<S: Storage>(storage: &S, damage: &mut Vec<Damage>) -> Result<Vec<Foun
                 damage.push(Damage {
                     slot,
                     offset: 0,
-                    end: 4096,
-                    what: "the header (the seal repeats it)".into(),
+                    end: RECORDS,
+                    what: "the header or its copy".into(),
                 });
             }
             found.push(Found {

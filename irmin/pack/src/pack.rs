@@ -23,8 +23,9 @@ use crate::{MAX_SEGMENT, MIN_SEGMENT, Storage};
 /// A store of segments, open for reading and writing by any number of threads.
 ///
 /// Nothing is written by opening. Dropping it without a [`flush`](Backend::flush) leaves it to
-/// storage what a power cut would take; the end of a process takes nothing.
-pub struct Pack<S> {
+/// storage what a power cut would take; the end of a process takes nothing. Dropping it after one
+/// notes down how far it went, so that later damage is told from a power cut.
+pub struct Pack<S: Storage> {
     pub(crate) storage: S,
     pub(crate) format: Format,
     pub(crate) segment: u64,
@@ -108,6 +109,7 @@ impl<S: Storage> Pack<S> {
             ready: false,
             durable: loaded.durable,
             unflushed: 0,
+            noted: loaded.durable,
             discard: loaded.discard,
             freed: Vec::new(),
             buffer: Vec::new(),
@@ -246,6 +248,19 @@ impl<S: Storage> Pack<S> {
         Ok(self
             .read(id)?
             .map(|object| (object.kind, object.data.len() as u64)))
+    }
+}
+
+impl<S: Storage> Drop for Pack<S> {
+    fn drop(&mut self) {
+        let mut w = self.writer.lock();
+        if w.ready && w.durable == w.point() && w.noted < w.durable {
+            // Best effort: what is durable is so without the note.
+            let _ = self.append(&mut w, |w| {
+                self.room(w, record_len(0), 0, Slots::All)?;
+                self.note_durable(w)
+            });
+        }
     }
 }
 

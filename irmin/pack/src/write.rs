@@ -35,6 +35,8 @@ pub struct Writer {
     /// The stamp is new: nothing that an earlier opening or a failed write left behind has it.
     pub ready: bool,
     pub durable: Point,
+    /// What the last record that says so calls durable.
+    pub noted: Point,
     pub unflushed: u32,
     /// Slots that never counted, to be freed before anything is written.
     pub discard: Vec<u32>,
@@ -212,6 +214,7 @@ impl<S: Storage> Pack<S> {
     pub(crate) fn note_durable(&self, w: &mut Writer) -> Result<(), BackendError> {
         next_opening(w)?;
         push_opening(&mut w.buffer, w.stamp, w.durable);
+        w.noted = w.durable;
         self.put(w)
     }
 

@@ -1,5 +1,7 @@
 //! A disk that loses power: what was not flushed is there by the sector or not, in any mixture.
 
+#![allow(dead_code)] // Each test uses its part.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -119,6 +121,16 @@ impl Disk {
             }
         }
         Disk::of(durable, seed)
+    }
+
+    /// Where what was never written begins.
+    pub fn end(&self) -> usize {
+        let state = self.0.lock().unwrap();
+        state
+            .durable
+            .iter()
+            .rposition(|byte| *byte != 0xa5)
+            .unwrap_or(0)
     }
 
     /// Changes bytes behind everybody's back.

@@ -1,0 +1,201 @@
+//! Looks at every byte, and saves what can be saved.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use irmin::{Backend, BackendError, Id, Kind, RefName};
+
+use crate::format::{Body, Place, RECORDS, key};
+use crate::load::{self, Damage};
+use crate::scan;
+use crate::{Pack, Storage};
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Segments that were read.
+    pub segments: u64,
+    /// Objects that are whole.
+    pub objects: u64,
+    /// What cannot be read, or is not what its id says.
+    pub damage: Vec<Damage>,
+    /// Objects of which some parts cannot be read. An object that a collection left behind in a
+    /// segment, and that no name leads to, may be among them without harm.
+    pub incomplete: Vec<Id>,
+    /// Names whose object cannot be read.
+    pub dangling: Vec<(RefName, Id)>,
+}
+
+impl Report {
+    /// Whether nothing that a name points to, and no record, is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty() && self.dangling.is_empty()
+    }
+}
+
+impl<S: Storage> Pack<S> {
+    /// Reads all segments and checks every record's checksum, every object's id, the indexes, and
+    /// that every name points to an object. It changes nothing; others may read and write meanwhile.
+    ///
+    /// Whether trees and commits lead only to what is here is for whoever understands them to check.
+    ///
+    /// # Errors
+    /// What storage says; damage is no error here.
+    pub fn check(&self) -> Result<Report, BackendError> {
+        let _alone = self.collecting.lock();
+        let mut report = Report::default();
+        let segments: Vec<_> = {
+            let w = self.writer.lock();
+            let end = |slot| match &w.active {
+                Some(active) if active.slot == slot => active.at,
+                _ => w.segment,
+            };
+            let segments = w.segments.iter();
+            segments
+                .map(|(slot, segment)| (*slot, segment.clone(), end(*slot)))
+                .collect()
+        };
+        // How many bytes of each object were found, by part; the whole is hashed where it is one part.
+        let mut found: HashMap<Id, Parts> = HashMap::new();
+        for (slot, segment, end) in segments {
+            report.segments += 1;
+            let bytes = scan::bytes(&self.storage, slot, self.segment)?;
+            let mut damaged = |offset, end, what: &str| {
+                report.damage.push(Damage {
+                    slot,
+                    offset,
+                    end,
+                    what: what.into(),
+                });
+            };
+            match crate::format::Header::read(&bytes) {
+                Some((header, seal, false))
+                    if header == segment.header
+                        && (seal == segment.seal || segment.seal.is_none()) => {}
+                _ => damaged(0, RECORDS, "the header or the seal"),
+            }
+            let end = segment.seal.map_or(end, |seal| u64::from(seal.end));
+            let records = bytes.slice(..end as usize);
+            let mut at = RECORDS;
+            let mut places = BTreeSet::new();
+            while at < end {
+                let next = scan::next(&records, at, segment.header.stamp);
+                let from = next.as_ref().map_or(end, |(from, _)| *from);
+                if from > at {
+                    damaged(at, from, "records");
+                }
+                let Some((from, record)) = next else { break };
+                at = from + record.len as u64;
+                let Body::Part {
+                    id,
+                    kind,
+                    part,
+                    total,
+                    data,
+                } = record.body
+                else {
+                    continue;
+                };
+                places.insert((
+                    key(&id, part),
+                    Place::new(slot, from, part > 0, record.len).0,
+                ));
+                let parts = found.entry(id).or_insert_with(|| Parts::new(kind, total));
+                if data.len() as u64 == total {
+                    if self.format.id(kind, &data) != Ok(id) {
+                        damaged(from, at, &format!("object {id}: its bytes have another id"));
+                    }
+                    parts.single = true;
+                } else {
+                    parts.numbers.insert(part);
+                }
+            }
+            if let Some(seal) = &segment.seal {
+                let index = load::index(&self.storage, slot, self.segment, seal)?;
+                let same = index.is_some_and(|index| {
+                    index
+                        .iter()
+                        .all(|(key, place)| places.contains(&(*key, place.0)))
+                        && places.len() <= index.len()
+                });
+                if !same && at == end {
+                    let index_end = end + u64::from(seal.entries) * crate::format::ENTRY as u64;
+                    damaged(end, index_end, "the index");
+                }
+            }
+        }
+        for (id, parts) in &found {
+            let wanted = crate::pack::parts(parts.total, self.segment);
+            if parts.single {
+                report.objects += 1;
+            } else if parts.numbers.len() as u64 != u64::from(wanted) {
+                report.incomplete.push(*id);
+            } else {
+                report.objects += 1;
+                let whole = self.read(id);
+                let sound = match &whole {
+                    Ok(Some(object)) => self.format.id(parts.kind, &object.data) == Ok(*id),
+                    // Collected meanwhile, or before.
+                    Ok(None) => true,
+                    Err(_) => false,
+                };
+                if !sound {
+                    report.incomplete.push(*id);
+                }
+            }
+        }
+        report.incomplete.sort_unstable();
+        for (name, id) in self.heads("")? {
+            if !matches!(self.read(&id), Ok(Some(_))) {
+                report.dangling.push((name, id));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Opens a damaged store and makes it one that opens: moves all that can be read out of damaged
+    /// segments and frees them. The report is of what was found before.
+    ///
+    /// Nothing is invented: an object that cannot be read is gone, so that it can be written again; a
+    /// name has the last value that can be read. Names that point to what is gone stay and are in the
+    /// report. Copy the store first if what is damaged may be readable by other means.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] if there is no store; what storage says.
+    pub fn repair(storage: S) -> Result<(Pack<S>, Report), BackendError> {
+        let pack = Pack::open_or(storage, true)?;
+        let mut report = pack.check()?;
+        let mut damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.slot).collect();
+        for damage in pack.damage_at_open() {
+            damaged.insert(damage.slot);
+            if !report.damage.contains(damage) {
+                report.damage.push(damage.clone());
+            }
+        }
+        for slot in damaged {
+            pack.evacuate(slot, true)?;
+        }
+        Ok((pack, report))
+    }
+}
+
+/// What was found of an object.
+struct Parts {
+    kind: Kind,
+    total: u64,
+    single: bool,
+    numbers: BTreeSet<u32>,
+}
+
+impl Parts {
+    fn new(kind: Kind, total: u64) -> Parts {
+        Parts {
+            kind,
+            total,
+            single: false,
+            numbers: BTreeSet::new(),
+        }
+    }
+}
