@@ -32,7 +32,9 @@ fn main() {
     let mut table = Rows::default();
     let begun = Instant::now();
     for from in (0..keys).step_by(1000) {
-        let batch: Vec<Object> = (from..keys.min(from + 1000)).map(|n| object(n, 100)).collect();
+        let batch: Vec<Object> = (from..keys.min(from + 1000))
+            .map(|n| object(n, 100))
+            .collect();
         pack.write(&batch).expect("writes");
     }
     let ours = rate(keys, begun);
@@ -51,9 +53,16 @@ fn main() {
         }
         batch.commit().expect("commits");
     }
-    table.add("objects of 100 bytes written/s, batches of 1000", ours, rate(keys, begun));
+    table.add(
+        "objects of 100 bytes written/s, batches of 1000",
+        ours,
+        rate(keys, begun),
+    );
     pack.flush().expect("flushes");
-    redb.begin_write().expect("begins").commit().expect("commits");
+    redb.begin_write()
+        .expect("begins")
+        .commit()
+        .expect("commits");
 
     for round in 0..ROUNDS as u64 {
         table.add(
@@ -64,7 +73,9 @@ fn main() {
         let next = AtomicU64::new(keys * 10 + round * 1_000_000);
         table.add(
             "commits/s, one writer, no flush",
-            commits(1, Duration::from_millis(1000), |_| commit_ours(&pack, &next, false)),
+            commits(1, Duration::from_millis(1000), |_| {
+                commit_ours(&pack, &next, false)
+            }),
             commits(1, Duration::from_millis(1000), |_| {
                 commit_redb(&redb, &next, Durability::None, 1)
             }),
@@ -88,7 +99,9 @@ fn main() {
         );
         table.add(
             "durable commits/s, one writer",
-            commits(1, Duration::from_millis(1000), |_| commit_ours(&pack, &next, true)),
+            commits(1, Duration::from_millis(1000), |_| {
+                commit_ours(&pack, &next, true)
+            }),
             commits(1, Duration::from_millis(1000), |_| {
                 commit_redb(&redb, &next, Durability::Immediate, 1)
             }),
@@ -98,7 +111,8 @@ fn main() {
     let objects = pack.len();
     drop(pack);
     let begun = Instant::now();
-    let pack = Pack::open(Files::open(directory.path().join("pack")).expect("opens")).expect("opens");
+    let pack =
+        Pack::open(Files::open(directory.path().join("pack")).expect("opens")).expect("opens");
     println!(
         "opening {objects} objects, {} MB: {:.0} ms",
         size(&directory.path().join("pack")) / 1_000_000,
@@ -150,7 +164,10 @@ fn read_redb(redb: &Database, keys: u64, round: u64) -> f64 {
     let objects = read.open_table(OBJECTS).expect("opens");
     for n in 0..200_000 {
         let id = object(pick(n, round, keys), 0).id;
-        let found = objects.get(id.as_bytes()).expect("reads").expect("is there");
+        let found = objects
+            .get(id.as_bytes())
+            .expect("reads")
+            .expect("is there");
         std::hint::black_box(found.value().to_vec());
     }
     rate(200_000, begun)
@@ -235,7 +252,10 @@ fn commits(writers: u64, time: Duration, work: impl Fn(u64) + Sync) -> f64 {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().expect("works")).sum()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("works"))
+            .sum()
     });
     rate(done, begun)
 }
@@ -267,7 +287,10 @@ impl Rows {
     }
 
     fn print(&mut self) {
-        println!("{:58} {:>10} {:>10} {:>7}", "", "irmin-pack", "redb", "ratio");
+        println!(
+            "{:58} {:>10} {:>10} {:>7}",
+            "", "irmin-pack", "redb", "ratio"
+        );
         for (what, ours, redb) in &mut self.0 {
             let (ours, redb) = (median(ours), median(redb));
             println!("{what:58} {ours:10.0} {redb:10.0} {:6.2}x", ours / redb);

@@ -20,6 +20,9 @@ const TURN: u64 = 256 << 10;
 /// How often heads that moved while marking are followed before the writers have to wait.
 const TRIES: u32 = 3;
 
+/// Adds the objects that a tree, commit or tag refers to, and that have to be here, to a list.
+pub type References<'a> = dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError> + 'a;
+
 /// What a collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -51,10 +54,7 @@ impl<S: Storage> Pack<S> {
     /// # Errors
     /// [`BackendError::Corrupt`] if a reachable object is missing or damaged (then nothing is
     /// dropped), or what storage says. What was done until then stays done.
-    pub fn collect(
-        &self,
-        references: &mut dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError>,
-    ) -> Result<Collected, BackendError> {
+    pub fn collect(&self, references: &mut References<'_>) -> Result<Collected, BackendError> {
         let _alone = self.collecting.lock();
         let begun = self.begin_collection();
         let done = begun.and_then(|begun| self.drop_and_move(begun, references));
@@ -65,7 +65,7 @@ impl<S: Storage> Pack<S> {
     fn drop_and_move(
         &self,
         (old, mut live, mut todo): (Stamp, HashSet<u64>, Vec<Id>),
-        references: &mut dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError>,
+        references: &mut References<'_>,
     ) -> Result<Collected, BackendError> {
         let mut seen = HashSet::new();
         for _ in 0..TRIES {
@@ -146,7 +146,7 @@ impl<S: Storage> Pack<S> {
         todo: &mut Vec<Id>,
         seen: &mut HashSet<u64>,
         live: &mut HashSet<u64>,
-        references: &mut dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), BackendError>,
+        references: &mut References<'_>,
     ) -> Result<(), BackendError> {
         while let Some(id) = todo.pop() {
             if !seen.insert(key(&id, 0)) {

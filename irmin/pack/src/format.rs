@@ -1,7 +1,6 @@
 //! The bytes on disk: headers of segments, records, indexes, names. The crate's front page has the
 //! tables.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -342,8 +341,13 @@ pub fn push_moves<'a>(
 /// The bytes of [`push_moves`]'s payload.
 pub fn moves_len<'a>(edits: impl Iterator<Item = (&'a RefName, Option<Id>)>) -> usize {
     edits
-        .map(|(name, id)| 3 + name.as_str().len() + id.map_or(0, |id| id.as_bytes().len()))
+        .map(|(name, id)| name_len(name, id.map_or(0, |id| id.as_bytes().len())))
         .sum()
+}
+
+/// The bytes of a name with an id of so many.
+pub fn name_len(name: &RefName, id: usize) -> usize {
+    3 + name.as_str().len() + id
 }
 
 /// Appends all names there are, in records of `most` bytes of payload or little more.
@@ -457,16 +461,6 @@ impl Record {
         match self.body {
             Body::Moves { durable, .. } | Body::Opening { durable } => durable,
             _ => Point::default(),
-        }
-    }
-
-    /// A word for reports.
-    pub fn describe(&self) -> String {
-        match &self.body {
-            Body::Part { id, kind, part, .. } => alloc::format!("part {part} of {kind} {id}"),
-            Body::Moves { edits, .. } => alloc::format!("{} moved names", edits.len()),
-            Body::Names { names, .. } => alloc::format!("the list of {} names", names.len()),
-            Body::Opening { .. } => String::from("an opening"),
         }
     }
 }

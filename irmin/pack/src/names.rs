@@ -7,14 +7,26 @@ use core::ops::Bound;
 
 use irmin::{Id, RefEdit, RefName, UpdateError};
 
+use crate::format::name_len;
+
 /// All names, and a number that changes with them.
 #[derive(Default)]
 pub struct Names {
     pub heads: BTreeMap<RefName, Id>,
     pub generation: u64,
+    /// Bytes of the list of them with which a segment begins.
+    pub bytes: usize,
 }
 
 impl Names {
+    pub fn new(heads: BTreeMap<RefName, Id>) -> Names {
+        Names {
+            bytes: heads.keys().map(listed_len).sum(),
+            heads,
+            generation: 0,
+        }
+    }
+
     /// Those that begin with `prefix`, in order.
     pub fn list(&self, prefix: &str) -> Vec<(RefName, Id)> {
         self.from(prefix)
@@ -75,11 +87,29 @@ impl Names {
     /// Does what was checked.
     pub fn apply(&mut self, edits: &[RefEdit]) {
         for edit in edits {
-            match edit.new {
+            let before = match edit.new {
                 Some(id) => self.heads.insert(edit.name.clone(), id),
                 None => self.heads.remove(&edit.name),
             };
+            match (before, edit.new) {
+                (None, Some(_)) => self.bytes += listed_len(&edit.name),
+                (Some(_), None) => self.bytes -= listed_len(&edit.name),
+                _ => {}
+            }
         }
         self.generation += 1;
     }
+
+    /// How many bytes the edits add to the list.
+    pub fn growth(&self, edits: &[RefEdit]) -> usize {
+        edits
+            .iter()
+            .filter(|edit| edit.new.is_some() && !self.heads.contains_key(&edit.name))
+            .map(|edit| listed_len(&edit.name))
+            .sum()
+    }
+}
+
+fn listed_len(name: &RefName) -> usize {
+    name_len(name, 32)
 }

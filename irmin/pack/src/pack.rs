@@ -17,7 +17,7 @@ use crate::load::{self, Damage, Loaded};
 use crate::names::Names;
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
-use crate::write::{Slots, Writer, names_len};
+use crate::write::{Slots, Writer};
 use crate::{MAX_SEGMENT, MIN_SEGMENT, Storage};
 
 /// A store of segments, open for reading and writing by any number of threads.
@@ -125,10 +125,7 @@ impl<S: Storage> Pack<S> {
             format: loaded.format,
             segment: loaded.segment,
             table: RwLock::new(loaded.table),
-            names: RwLock::new(Names {
-                heads: loaded.names,
-                generation: 0,
-            }),
+            names: RwLock::new(Names::new(loaded.names)),
             writer: Mutex::new(writer),
             sync: Flushing::default(),
             collecting: Mutex::default(),
@@ -217,6 +214,12 @@ impl<S: Storage> Pack<S> {
         }
     }
 
+    /// Whether the table has all parts of an object of this length, after the first.
+    fn has_parts(&self, id: &Id, total: u64) -> bool {
+        let table = self.table.read();
+        (1..parts(total, self.segment)).all(|part| table.get(key(id, part), 0).is_some())
+    }
+
     /// Whether all of the object is here and whole; for one that is about to be written again.
     fn whole(&self, id: &Id) -> Result<Option<u64>, BackendError> {
         let Some(total) = self.intact(id)? else {
@@ -301,12 +304,16 @@ impl<S: Storage> Backend for Pack<S> {
                 data,
             }));
         }
-        // A length that lies costs no memory: every part is looked for before room is made for it.
-        let mut whole = data.to_vec();
+        // A length that lies costs no memory: all parts are there before room is made for them. Where
+        // they are not, a collection left this one behind.
+        if !self.has_parts(id, total) {
+            return Ok(None);
+        }
+        let mut whole = Vec::with_capacity(usize::try_from(total).unwrap_or_default());
+        whole.extend_from_slice(&data);
         for part in 1..parts(total, self.segment) {
             match self.part(id, part)?.map(|(record, _)| record.body) {
                 Some(Body::Part { data, .. }) => whole.extend_from_slice(&data),
-                // Left behind by a collection that the rest of it did not survive.
                 _ => return Ok(None),
             }
         }
@@ -327,8 +334,7 @@ impl<S: Storage> Backend for Pack<S> {
         let Some(total) = self.intact(id)? else {
             return Ok(false);
         };
-        let table = self.table.read();
-        Ok((1..parts(total, self.segment)).all(|part| table.get(key(id, part), 0).is_some()))
+        Ok(self.has_parts(id, total))
     }
 
     fn write(&self, objects: &[Object]) -> Result<(), BackendError> {
@@ -410,21 +416,21 @@ impl<S: Storage> Backend for Pack<S> {
         }
         let moves = || edits.iter().map(|edit| (&edit.name, edit.new));
         let len = moves_len(moves());
-        let makes = edits.iter().any(|edit| edit.new.is_some());
-        if makes {
+        let (growth, listed) = {
             let names = self.names.read();
-            let more = names.heads.len() as u64 * (3 + 1024 + 32) + len as u64 > self.segment / 4;
-            if more && !Self::names_fit(self.segment, names_len(names.heads.iter()) + len) {
-                return Err(BackendError::Refused {
-                    what: format!(
-                        "more names than fit into a quarter of a segment of {} bytes",
-                        self.segment
-                    ),
-                }
-                .into());
+            (names.growth(edits), names.bytes)
+        };
+        if growth > 0 && (growth + listed) as u64 > self.segment / 4 {
+            return Err(BackendError::Refused {
+                what: format!(
+                    "more names than fit into a quarter of a segment of {} bytes",
+                    self.segment
+                ),
             }
+            .into());
         }
         // Deleting names has to be possible in a full store: it is how room is made.
+        let makes = edits.iter().any(|edit| edit.new.is_some());
         let slots = if makes { Slots::Ordinary } else { Slots::All };
         self.append(&mut w, |w| {
             self.room(w, record_len(len), 0, slots)?;

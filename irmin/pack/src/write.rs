@@ -5,11 +5,11 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use hashbrown::HashSet;
-use irmin::{BackendError, Format, Id, Object, RefName};
+use irmin::{BackendError, Format, Id, Object};
 
 use crate::format::{
-    self, ENTRY, Header, MAX_SLOTS, Place, Point, RECORDS, SEAL, Seal, Stamp, key, part_size,
-    push_names, push_opening, push_part, record_len,
+    ENTRY, Header, MAX_SLOTS, Place, Point, SEAL, Seal, Stamp, key, part_size, push_names,
+    push_opening, push_part, record_len,
 };
 use crate::load::{Active, Segment};
 use crate::{Pack, Storage};
@@ -326,11 +326,6 @@ impl<S: Storage> Pack<S> {
         w.unflushed = 0;
         Ok(())
     }
-
-    /// Whether all these names fit into the list with which a segment begins.
-    pub(crate) fn names_fit(segment: u64, names: usize) -> bool {
-        names as u64 <= segment / 4
-    }
 }
 
 fn next_opening(w: &mut Writer) -> Result<(), BackendError> {
@@ -350,9 +345,4 @@ fn fits(w: &Writer, len: usize, entries: usize) -> bool {
         let entries = active.entries.len() + w.fresh.len() + entries;
         !active.full && records + (entries * ENTRY) as u64 <= w.segment
     })
-}
-
-/// The bytes of names in a list.
-pub fn names_len<'a>(names: impl Iterator<Item = (&'a RefName, &'a Id)>) -> usize {
-    format::moves_len(names.map(|(name, id)| (name, Some(*id)))) + RECORDS as usize
 }

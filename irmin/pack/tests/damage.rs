@@ -67,7 +67,7 @@ fn a_sound_store_is_reported_sound() {
 
 #[test]
 fn any_damage_is_noticed_and_the_rest_is_saved() {
-    let runs: u64 = std::env::var("RUNS").map_or(300, |runs| runs.parse().unwrap());
+    let runs: u64 = std::env::var("RUNS").map_or(100, |runs| runs.parse().unwrap());
     let first: u64 = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
     for seed in first..first + runs {
         println!("SEED={seed}");
