@@ -81,7 +81,7 @@ impl<S: Storage> Pack<S> {
             let mut at = RECORDS;
             let mut places = BTreeSet::new();
             while at < end {
-                let next = scan::next(&records, at, segment.header.stamp);
+                let next = scan::next(&records, self.salt, at, segment.header.stamp);
                 let from = next.as_ref().map_or(end, |(from, _)| *from);
                 if from > at {
                     damaged(at, from, "records");

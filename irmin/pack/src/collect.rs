@@ -192,7 +192,7 @@ impl<S: Storage> Pack<S> {
             let mut moves = Vec::new();
             let result = self.append(&mut w, |w| {
                 while at < end && moved < turn {
-                    let Some((from, record)) = scan::next(&bytes, at, stamp) else {
+                    let Some((from, record)) = scan::next(&bytes, self.salt, at, stamp) else {
                         at = end;
                         break;
                     };
@@ -210,7 +210,8 @@ impl<S: Storage> Pack<S> {
                         if self.table.read().contains(key, old) {
                             self.room(w, record.len, 1, Slots::All)?;
                             let new = self.note(w, key, part > 0, record.len);
-                            push_part(&mut w.buffer, w.stamp, &id, kind, (part, total), &data);
+                            let ink = w.ink();
+                            push_part(&mut w.buffer, ink, w.stamp, &id, kind, (part, total), &data);
                             moves.push((key, old, new));
                             moved += record.len as u64;
                         }

@@ -50,6 +50,8 @@ pub struct Header {
     pub before: Stamp,
     /// What was durable when this was written.
     pub durable: Point,
+    /// The store's own number, which checksums depend on.
+    pub salt: u32,
 }
 
 /// The second sector of a segment that is full.
@@ -78,6 +80,7 @@ impl Header {
         out[44..48].copy_from_slice(&seal.end.to_le_bytes());
         out[48..52].copy_from_slice(&seal.entries.to_le_bytes());
         out[52..56].copy_from_slice(&seal.index_crc.to_le_bytes());
+        out[56..60].copy_from_slice(&self.salt.to_le_bytes());
         let crc = crc32fast::hash(&out[..64]);
         out[64..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -103,6 +106,7 @@ impl Header {
                 stamp: u64_at(bytes, 32),
                 offset: u32_at(bytes, 40),
             },
+            salt: u32_at(bytes, 56),
         };
         let seal = Seal {
             end: u32_at(bytes, 44),
@@ -252,6 +256,24 @@ pub fn record_len(payload: usize) -> usize {
     (HEAD + payload).next_multiple_of(8)
 }
 
+/// What a record's checksum depends on besides its bytes: the store, and where in a segment it lies.
+/// What looks like a record inside an object, or a copy of one elsewhere, is none.
+#[derive(Clone, Copy)]
+pub struct Ink {
+    pub salt: u32,
+    /// Where in the segment the buffer begins.
+    pub from: u64,
+}
+
+impl Ink {
+    fn checksum(self, at: usize, bytes: &[u8]) -> u32 {
+        let place = (self.from + at as u64) / 8;
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.salt ^ place as u32);
+        hasher.update(bytes);
+        hasher.finalize()
+    }
+}
+
 /// The fields of a record before the payload, as they lie on disk.
 #[derive(Default)]
 struct Head {
@@ -264,7 +286,7 @@ struct Head {
     id: [u8; 32],
 }
 
-fn push_record(out: &mut Vec<u8>, head: &Head, payload: &[u8]) {
+fn push_record(out: &mut Vec<u8>, ink: Ink, head: &Head, payload: &[u8]) {
     let from = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -274,7 +296,7 @@ fn push_record(out: &mut Vec<u8>, head: &Head, payload: &[u8]) {
     out.extend_from_slice(&head.wide.to_le_bytes());
     out.extend_from_slice(&head.id);
     out.extend_from_slice(payload);
-    let crc = crc32fast::hash(&out[from + 4..]);
+    let crc = ink.checksum(from, &out[from + 4..]);
     out[from..from + 4].copy_from_slice(&crc.to_le_bytes());
     out.resize(from + record_len(payload.len()), 0);
 }
@@ -293,6 +315,7 @@ pub fn kind(number: u8) -> Option<Kind> {
 /// Appends a part of an object.
 pub fn push_part(
     out: &mut Vec<u8>,
+    ink: Ink,
     stamp: Stamp,
     id: &Id,
     kind: Kind,
@@ -314,12 +337,13 @@ pub fn push_part(
         id: [0; 32],
     };
     head.id[..id.as_bytes().len()].copy_from_slice(id.as_bytes());
-    push_record(out, &head, data);
+    push_record(out, ink, &head, data);
 }
 
 /// Appends names that moved.
 pub fn push_moves<'a>(
     out: &mut Vec<u8>,
+    ink: Ink,
     stamp: Stamp,
     durable: Point,
     edits: impl Iterator<Item = (&'a RefName, Option<Id>)>,
@@ -335,7 +359,7 @@ pub fn push_moves<'a>(
         wide: durable.stamp,
         ..Head::default()
     };
-    push_record(out, &head, &payload);
+    push_record(out, ink, &head, &payload);
 }
 
 /// The bytes of [`push_moves`]'s payload.
@@ -353,6 +377,7 @@ pub fn name_len(name: &RefName, id: usize) -> usize {
 /// Appends all names there are, in records of `most` bytes of payload or little more.
 pub fn push_names<'a>(
     out: &mut Vec<u8>,
+    ink: Ink,
     stamp: Stamp,
     most: usize,
     names: impl Iterator<Item = (&'a RefName, &'a Id)>,
@@ -367,15 +392,15 @@ pub fn push_names<'a>(
     for (name, id) in names {
         push_name(&mut payload, name, Some(*id));
         if payload.len() >= most {
-            push_record(out, &head(1), &payload);
+            push_record(out, ink, &head(1), &payload);
             payload.clear();
         }
     }
-    push_record(out, &head(0), &payload);
+    push_record(out, ink, &head(0), &payload);
 }
 
 /// Appends the mark that a new opening begins.
-pub fn push_opening(out: &mut Vec<u8>, stamp: Stamp, durable: Point) {
+pub fn push_opening(out: &mut Vec<u8>, ink: Ink, stamp: Stamp, durable: Point) {
     let head = Head {
         stamp,
         kind: 4,
@@ -383,7 +408,7 @@ pub fn push_opening(out: &mut Vec<u8>, stamp: Stamp, durable: Point) {
         wide: durable.stamp,
         ..Head::default()
     };
-    push_record(out, &head, &[]);
+    push_record(out, ink, &head, &[]);
 }
 
 fn push_name(out: &mut Vec<u8>, name: &RefName, id: Option<Id>) {
@@ -413,12 +438,13 @@ fn names(mut bytes: &[u8]) -> Option<Vec<(RefName, Option<Id>)>> {
 }
 
 impl Record {
-    /// The record at the beginning of these bytes; `None` if there is none, or a damaged one.
-    pub fn read(bytes: &Bytes) -> Option<Record> {
+    /// The record at the beginning of these bytes, which lie at `ink.from`; `None` if there is none, or
+    /// a damaged one.
+    pub fn read(bytes: &Bytes, ink: Ink) -> Option<Record> {
         let head = bytes.get(..HEAD)?;
         let payload_len = u32_at(head, 4) as usize;
         let whole = bytes.get(..HEAD.checked_add(payload_len)?)?;
-        if crc32fast::hash(&whole[4..]) != u32_at(head, 0) {
+        if ink.checksum(0, &whole[4..]) != u32_at(head, 0) {
             return None;
         }
         let payload = &whole[HEAD..];

@@ -55,12 +55,13 @@
 //! | 44..48 | seal: E; else 0 |
 //! | 48..52 | seal: n |
 //! | 52..56 | seal: CRC-32 of the index |
-//! | 56..64 | 0 |
+//! | 56..60 | the *salt* of the store |
+//! | 60..64 | 0 |
 //! | 64..68 | CRC-32 of bytes 0..64 |
 //!
 //! | record | |
 //! |---|---|
-//! | 0..4 | CRC-32 of the rest, payload included |
+//! | 0..4 | CRC-32 of the rest, payload included, begun from salt exclusive or (offset in the segment / 8) |
 //! | 4..8 | bytes of payload |
 //! | 8..16 | stamp |
 //! | 16 | 1 part of an object, 2 names that moved, 3 list of all names, 4 opening |

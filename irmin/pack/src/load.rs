@@ -48,6 +48,7 @@ pub struct Damage {
 pub struct Loaded {
     pub format: Format,
     pub segment: u64,
+    pub salt: u32,
     pub segments: BTreeMap<u32, Segment>,
     pub active: Option<Active>,
     pub table: Table,
@@ -64,10 +65,11 @@ pub struct Loaded {
 
 impl Loaded {
     /// What is not there yet.
-    pub fn empty(format: Format, segment: u64) -> Loaded {
+    pub fn empty(format: Format, segment: u64, salt: u32) -> Loaded {
         Loaded {
             format,
             segment,
+            salt,
             segments: BTreeMap::new(),
             active: None,
             table: Table::default(),
@@ -104,7 +106,10 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
         return Ok(None);
     };
     let Header {
-        format, segment, ..
+        format,
+        segment,
+        salt,
+        ..
     } = first.header;
     if segment > storage.capacity() {
         return Err(BackendError::Refused {
@@ -116,7 +121,8 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
     }
     for pair in found.windows(2) {
         let (a, b) = (&pair[0].header, &pair[1].header);
-        if a.stamp == b.stamp || a.format != b.format || a.segment != b.segment {
+        if a.stamp == b.stamp || a.format != b.format || (a.segment, a.salt) != (b.segment, b.salt)
+        {
             return Err(corrupt(
                 pair[1].slot,
                 0,
@@ -144,7 +150,7 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
         opening,
         durable,
         damage,
-        ..Loaded::empty(format, segment)
+        ..Loaded::empty(format, segment, salt)
     };
     let discarded = accept(storage, &mut found, &mut loaded, salvage)?;
     loaded.discard = discarded.iter().map(|found| found.slot).collect();

@@ -5,13 +5,16 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use core::hash::BuildHasher;
+
 use bytes::Bytes;
-use hashbrown::HashSet;
+use hashbrown::{DefaultHashBuilder, HashSet};
 use irmin::{Backend, BackendError, Format, Id, Kind, Object, RefEdit, RefName, UpdateError};
 
 use crate::flush::Flushing;
 use crate::format::{
-    Body, HEAD, Place, Record, check_segment, key, moves_len, part_size, push_moves, record_len,
+    Body, HEAD, Ink, Place, Record, check_segment, key, moves_len, part_size, push_moves,
+    record_len,
 };
 use crate::load::{self, Damage, Loaded};
 use crate::names::Names;
@@ -29,6 +32,7 @@ pub struct Pack<S: Storage> {
     pub(crate) storage: S,
     pub(crate) format: Format,
     pub(crate) segment: u64,
+    pub(crate) salt: u32,
     pub(crate) table: RwLock<Table>,
     pub(crate) names: RwLock<Names>,
     pub(crate) writer: Mutex<Writer>,
@@ -62,7 +66,7 @@ impl<S: Storage> Pack<S> {
                 ),
             });
         }
-        let mut loaded = Loaded::empty(format, segment);
+        let mut loaded = Loaded::empty(format, segment, new_salt(&storage));
         if let Some(there) = load::load(&storage, false)? {
             if !there.segments.is_empty() {
                 return Err(BackendError::Refused {
@@ -102,6 +106,7 @@ impl<S: Storage> Pack<S> {
         let mut writer = Writer {
             format: loaded.format,
             segment: loaded.segment,
+            salt: loaded.salt,
             segments: loaded.segments,
             active: loaded.active,
             last: loaded.last,
@@ -124,6 +129,7 @@ impl<S: Storage> Pack<S> {
             storage,
             format: loaded.format,
             segment: loaded.segment,
+            salt: loaded.salt,
             table: RwLock::new(loaded.table),
             names: RwLock::new(Names::new(loaded.names)),
             writer: Mutex::new(writer),
@@ -172,7 +178,11 @@ impl<S: Storage> Pack<S> {
             let mut bytes = vec![0; place.len()];
             self.storage
                 .read(place.slot(), place.offset(), &mut bytes)?;
-            match Record::read(&Bytes::from(bytes)) {
+            let ink = Ink {
+                salt: self.salt,
+                from: place.offset(),
+            };
+            match Record::read(&Bytes::from(bytes), ink) {
                 Some(record) => match &record.body {
                     Body::Part {
                         id: found,
@@ -265,6 +275,12 @@ impl<S: Storage> Drop for Pack<S> {
             });
         }
     }
+}
+
+/// A number that others cannot guess well, where addresses are random.
+fn new_salt<S>(storage: &S) -> u32 {
+    let address = core::ptr::from_ref(storage).addr();
+    DefaultHashBuilder::default().hash_one(address) as u32
 }
 
 /// How many records an object of this length takes.
@@ -434,7 +450,8 @@ impl<S: Storage> Backend for Pack<S> {
         let slots = if makes { Slots::Ordinary } else { Slots::All };
         self.append(&mut w, |w| {
             self.room(w, record_len(len), 0, slots)?;
-            push_moves(&mut w.buffer, w.stamp, w.durable, moves());
+            let ink = w.ink();
+            push_moves(&mut w.buffer, ink, w.stamp, w.durable, moves());
             Ok(())
         })?;
         self.names.write().apply(edits);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use irmin::{BackendError, Id, RefName};
 
 use crate::Storage;
-use crate::format::{self, Body, Header, Place, Point, RECORDS, Record, Seal, Stamp};
+use crate::format::{self, Body, Header, Ink, Place, Point, RECORDS, Record, Seal, Stamp};
 
 /// All bytes of a segment. What was never written is anything.
 pub fn bytes<S: Storage>(storage: &S, slot: u32, size: u64) -> Result<Bytes, BackendError> {
@@ -18,9 +18,15 @@ pub fn bytes<S: Storage>(storage: &S, slot: u32, size: u64) -> Result<Bytes, Bac
 }
 
 /// Goes through the records that follow one another without damage. Returns where they end.
-pub fn walk(bytes: &Bytes, from: u64, stamp: &mut Stamp, each: &mut dyn FnMut(u64, Record)) -> u64 {
+pub fn walk(
+    bytes: &Bytes,
+    salt: u32,
+    from: u64,
+    stamp: &mut Stamp,
+    each: &mut dyn FnMut(u64, Record),
+) -> u64 {
     let mut at = from;
-    while let Some(record) = record_at(bytes, at) {
+    while let Some(record) = record_at(bytes, salt, at) {
         let opens = matches!(record.body, Body::Opening { .. }) && record.stamp > *stamp;
         if record.stamp != *stamp && !opens {
             break;
@@ -34,19 +40,20 @@ pub fn walk(bytes: &Bytes, from: u64, stamp: &mut Stamp, each: &mut dyn FnMut(u6
 }
 
 /// The next record of this stamp or a later one, whatever lies before it.
-pub fn next(bytes: &Bytes, from: u64, stamp: Stamp) -> Option<(u64, Record)> {
+pub fn next(bytes: &Bytes, salt: u32, from: u64, stamp: Stamp) -> Option<(u64, Record)> {
     (from..bytes.len() as u64).step_by(8).find_map(|at| {
         if format::stamp_at(&bytes[at as usize..]) < stamp {
             return None;
         }
-        let record = record_at(bytes, at)?;
+        let record = record_at(bytes, salt, at)?;
         Some((at, record))
     })
 }
 
-fn record_at(bytes: &Bytes, at: u64) -> Option<Record> {
+fn record_at(bytes: &Bytes, salt: u32, at: u64) -> Option<Record> {
+    let ink = Ink { salt, from: at };
     let at = usize::try_from(at).ok().filter(|at| *at < bytes.len())?;
-    Record::read(&bytes.slice(at..))
+    Record::read(&bytes.slice(at..), ink)
 }
 
 /// What a segment holds, as far as it can be read.
@@ -94,38 +101,44 @@ pub fn scan(
         None => bytes.clone(),
     };
     loop {
-        scan.end = walk(&bytes, scan.end, &mut stamp, &mut |at, record| {
-            scan.durable = scan.durable.max(record.durable());
-            match record.body {
-                Body::Part { id, part, .. } => scan.entries.push((
-                    format::key(&id, part),
-                    Place::new(slot, at, part > 0, record.len),
-                )),
-                Body::Moves { edits, .. } => {
-                    for (name, id) in edits {
-                        match id {
-                            Some(id) => scan.names.insert(name, id),
-                            None => scan.names.remove(&name),
-                        };
+        scan.end = walk(
+            &bytes,
+            header.salt,
+            scan.end,
+            &mut stamp,
+            &mut |at, record| {
+                scan.durable = scan.durable.max(record.durable());
+                match record.body {
+                    Body::Part { id, part, .. } => scan.entries.push((
+                        format::key(&id, part),
+                        Place::new(slot, at, part > 0, record.len),
+                    )),
+                    Body::Moves { edits, .. } => {
+                        for (name, id) in edits {
+                            match id {
+                                Some(id) => scan.names.insert(name, id),
+                                None => scan.names.remove(&name),
+                            };
+                        }
                     }
-                }
-                Body::Names { more, names } => {
-                    listing.extend(names);
-                    if !more {
-                        scan.names = core::mem::take(&mut listing);
-                        scan.listed = true;
+                    Body::Names { more, names } => {
+                        listing.extend(names);
+                        if !more {
+                            scan.names = core::mem::take(&mut listing);
+                            scan.listed = true;
+                        }
                     }
+                    Body::Opening { .. } => {}
                 }
-                Body::Opening { .. } => {}
-            }
-        });
+            },
+        );
         scan.latest = scan.latest.max(stamp);
         let whole = seal.is_some_and(|seal| scan.end == u64::from(seal.end));
         if whole {
             scan.complete = scan.gaps.is_empty();
             return scan;
         }
-        let Some((at, record)) = next(&bytes, scan.end + 8, stamp) else {
+        let Some((at, record)) = next(&bytes, header.salt, scan.end + 8, stamp) else {
             if let (true, Some(seal)) = (skip, seal) {
                 scan.gaps.push((scan.end, u64::from(seal.end)));
             }
@@ -142,7 +155,7 @@ pub fn scan(
         loop {
             scan.durable = scan.durable.max(record.durable());
             scan.latest = scan.latest.max(record.stamp);
-            match next(&bytes, from + record.len as u64, header.stamp) {
+            match next(&bytes, header.salt, from + record.len as u64, header.stamp) {
                 Some(found) => (from, record) = found,
                 None => return scan,
             }

@@ -8,7 +8,7 @@ use hashbrown::HashSet;
 use irmin::{BackendError, Format, Id, Object};
 
 use crate::format::{
-    ENTRY, Header, MAX_SLOTS, Place, Point, SEAL, Seal, Stamp, key, part_size, push_names,
+    ENTRY, Header, Ink, MAX_SLOTS, Place, Point, SEAL, Seal, Stamp, key, part_size, push_names,
     push_opening, push_part, record_len,
 };
 use crate::load::{Active, Segment};
@@ -26,6 +26,7 @@ pub struct Writer {
     pub format: Format,
     /// Bytes of a segment.
     pub segment: u64,
+    pub salt: u32,
     pub segments: BTreeMap<u32, Segment>,
     pub active: Option<Active>,
     /// The stamp of the last segment.
@@ -77,6 +78,14 @@ impl Writer {
         )
     }
 
+    /// For the checksums of what goes to the buffer.
+    pub fn ink(&self) -> Ink {
+        Ink {
+            salt: self.salt,
+            from: self.active.as_ref().map_or(0, |active| active.at),
+        }
+    }
+
     pub fn flushed(&mut self, upto: Point, freed: &[u32]) {
         self.durable = self.durable.max(upto);
         self.freed.retain(|slot| !freed.contains(slot));
@@ -111,8 +120,10 @@ impl<S: Storage> Pack<S> {
             self.room(w, len, 1, Slots::Ordinary)?;
             self.note(w, key(&object.id, part as u32), part > 0, len);
             let numbers = (part as u32, total);
+            let ink = w.ink();
             push_part(
                 &mut w.buffer,
+                ink,
                 w.stamp,
                 &object.id,
                 object.kind,
@@ -213,7 +224,8 @@ impl<S: Storage> Pack<S> {
     /// Writes a new stamp, and what is durable. There is room.
     pub(crate) fn note_durable(&self, w: &mut Writer) -> Result<(), BackendError> {
         next_opening(w)?;
-        push_opening(&mut w.buffer, w.stamp, w.durable);
+        let ink = w.ink();
+        push_opening(&mut w.buffer, ink, w.stamp, w.durable);
         w.noted = w.durable;
         self.put(w)
     }
@@ -271,10 +283,21 @@ impl<S: Storage> Pack<S> {
             stamp,
             before: w.last,
             durable: w.durable,
+            salt: w.salt,
         };
         let mut start = header.begin();
         let names = self.names.read();
-        push_names(&mut start, stamp, part_size(w.segment), names.heads.iter());
+        let ink = Ink {
+            salt: w.salt,
+            from: 0,
+        };
+        push_names(
+            &mut start,
+            ink,
+            stamp,
+            part_size(w.segment),
+            names.heads.iter(),
+        );
         drop(names);
         if let Err(error) = self.storage.write(slot, 0, &start) {
             w.ready = false;

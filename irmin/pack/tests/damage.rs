@@ -201,6 +201,41 @@ fn one_damaged_sector_of_a_header_loses_nothing() {
 }
 
 #[test]
+fn what_looks_like_records_inside_an_object_is_none() {
+    let disk = Disk::new(DISK, 1);
+    let storage = || OnDevice::new(disk.clone(), MIN_SEGMENT);
+    let store = Pack::create_with(storage(), Format::Native, MIN_SEGMENT).unwrap();
+    let [first, second] = [&b"first"[..], b"second"]
+        .map(|data| Object::new(Format::Native, Kind::Blob, data).unwrap());
+    let name = RefName::branch("main").unwrap();
+    store.write(&[first.clone(), second.clone()]).unwrap();
+    store.update(&[set(&name, first.id)]).unwrap();
+    store.flush().unwrap();
+    let mut moves = vec![0; disk.end().next_multiple_of(512) - 8192];
+    Device::read(&disk, 8192, &mut moves).unwrap();
+    store.update(&[set(&name, second.id)]).unwrap();
+    // A copy of the store's own log, kept in the store, and then damaged where it begins.
+    let copy = Object::new(Format::Native, Kind::Blob, moves).unwrap();
+    store.write(std::slice::from_ref(&copy)).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    Device::flush(&disk).unwrap();
+    let end = disk.end();
+    let mut all = vec![0; DISK];
+    Device::read(&disk, 0, &mut all).unwrap();
+    let at = all
+        .windows(32)
+        .position(|id| id == copy.id.as_bytes())
+        .unwrap();
+    assert!(at < end);
+    disk.damage(at, |bytes| bytes[0] ^= 1);
+    let (store, report) = Pack::repair(storage()).unwrap();
+    assert!(!report.is_sound());
+    assert_eq!(store.head(&name).unwrap(), Some(second.id));
+    assert_eq!(store.read(&copy.id).unwrap(), None);
+}
+
+#[test]
 fn what_is_no_store_is_refused() {
     for fill in [0, 0xff, 0xa5] {
         let disk = Disk::new(DISK, 1);
