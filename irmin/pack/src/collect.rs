@@ -156,6 +156,9 @@ impl<S: Storage> Pack<S> {
                 what: format!("object {id}, which a name leads to, is missing and so the store"),
             };
             let (kind, total) = self.glance(&id)?.ok_or_else(missing)?;
+            if !self.has_parts(&id, total) {
+                return Err(missing());
+            }
             live.extend((0..parts(total, self.segment)).map(|part| key(&id, part)));
             if kind != Kind::Blob {
                 let object = self.read(&id)?.ok_or_else(missing)?;

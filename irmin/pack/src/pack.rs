@@ -224,10 +224,16 @@ impl<S: Storage> Pack<S> {
         }
     }
 
-    /// Whether the table has all parts of an object of this length, after the first.
-    fn has_parts(&self, id: &Id, total: u64) -> bool {
+    /// Whether the table has all parts of an object of this length, after the first, in full length.
+    pub(crate) fn has_parts(&self, id: &Id, total: u64) -> bool {
+        let size = part_size(self.segment) as u64;
         let table = self.table.read();
-        (1..parts(total, self.segment)).all(|part| table.get(key(id, part), 0).is_some())
+        (1..parts(total, self.segment)).all(|part| {
+            let data = (total - u64::from(part) * size).min(size);
+            let len = record_len(data as usize);
+            let mut places = (0..).map_while(|n| table.get(key(id, part), n));
+            places.any(|place| place.len() == len)
+        })
     }
 
     /// Whether all of the object is here and whole; for one that is about to be written again.

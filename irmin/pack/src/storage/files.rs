@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{format, string::String, vec::Vec};
 
 use hashbrown::{HashMap, HashSet};
@@ -18,10 +19,49 @@ use crate::sync::{Mutex, RwLock};
 /// long as the value lives.
 pub struct Files {
     path: PathBuf,
-    open: RwLock<HashMap<u32, Arc<File>>>,
+    open: RwLock<HashMap<u32, Arc<Slot>>>,
     dirty: Mutex<Dirty>,
     /// Locked while open; the system unlocks it however the process ends.
     _lock: File,
+}
+
+struct Slot {
+    file: File,
+    /// Its length.
+    end: AtomicU64,
+    /// Bytes written since the last flush.
+    unflushed: AtomicU64,
+}
+
+/// A file that is flushed often grows by so many zeros at once: a flush that changes no length costs
+/// the file system about half.
+const GROWTH: usize = 1 << 20;
+
+impl Slot {
+    fn new(file: File, end: u64) -> Arc<Slot> {
+        Arc::new(Slot {
+            file,
+            end: AtomicU64::new(end),
+            unflushed: AtomicU64::new(0),
+        })
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset + bytes.len() as u64;
+        let unflushed = self
+            .unflushed
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let length = self.end.load(Ordering::Relaxed);
+        if end > length && length > 0 && unflushed < GROWTH as u64 {
+            // Without room for zeros it grows by what is written.
+            if self.file.write_all_at(&[0; GROWTH], length).is_ok() {
+                self.end.store(length + GROWTH as u64, Ordering::Relaxed);
+            }
+        }
+        self.file.write_all_at(bytes, offset)?;
+        self.end.fetch_max(end, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 struct Dirty {
@@ -67,7 +107,11 @@ impl Files {
                 .write(true)
                 .open(&at)
                 .map_err(|error| failed("opening", &at, error))?;
-            open.insert(slot, Arc::new(file));
+            let length = file
+                .metadata()
+                .map_err(|error| failed("measuring", &at, error))?
+                .len();
+            open.insert(slot, Slot::new(file, length));
         }
         let dirty = Dirty {
             files: open.keys().copied().collect(),
@@ -85,11 +129,11 @@ impl Files {
         self.path.join(format!("{slot:08}.seg"))
     }
 
-    fn file(&self, slot: u32) -> Option<Arc<File>> {
+    fn slot(&self, slot: u32) -> Option<Arc<Slot>> {
         self.open.read().get(&slot).cloned()
     }
 
-    fn create(&self, slot: u32) -> Result<Arc<File>, BackendError> {
+    fn create(&self, slot: u32) -> Result<Arc<Slot>, BackendError> {
         let path = self.file_path(slot);
         let file = OpenOptions::new()
             .create(true)
@@ -98,7 +142,7 @@ impl Files {
             .write(true)
             .open(&path)
             .map_err(|error| failed("making", &path, error))?;
-        let file = Arc::new(file);
+        let file = Slot::new(file, 0);
         self.open.write().insert(slot, file.clone());
         self.dirty.lock().directory = true;
         Ok(file)
@@ -106,8 +150,10 @@ impl Files {
 
     fn sync(&self, dirty: &Dirty) -> Result<(), BackendError> {
         for slot in &dirty.files {
-            if let Some(file) = self.file(*slot) {
-                file.sync_data()
+            if let Some(file) = self.slot(*slot) {
+                file.unflushed.store(0, Ordering::Relaxed);
+                file.file
+                    .sync_data()
                     .map_err(|error| failed("flushing", &self.file_path(*slot), error))?;
             }
         }
@@ -135,9 +181,9 @@ impl Storage for Files {
 
     fn read(&self, slot: u32, offset: u64, into: &mut [u8]) -> Result<(), BackendError> {
         let mut done = 0;
-        if let Some(file) = self.file(slot) {
+        if let Some(file) = self.slot(slot) {
             while done < into.len() {
-                match file.read_at(&mut into[done..], offset + done as u64) {
+                match file.file.read_at(&mut into[done..], offset + done as u64) {
                     Ok(0) => break,
                     Ok(read) => done += read,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -150,12 +196,12 @@ impl Storage for Files {
     }
 
     fn write(&self, slot: u32, offset: u64, bytes: &[u8]) -> Result<(), BackendError> {
-        let file = match self.file(slot) {
+        let file = match self.slot(slot) {
             Some(file) => file,
             None => self.create(slot)?,
         };
         self.dirty.lock().files.insert(slot);
-        file.write_all_at(bytes, offset)
+        file.write(offset, bytes)
             .map_err(|error| failed("writing", &self.file_path(slot), error))
     }
 
