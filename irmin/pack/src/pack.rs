@@ -388,11 +388,11 @@ impl<S: Storage> Backend for Pack<S> {
             0 => u64::MAX,
             len => from | u64::MAX.checked_shr(4 * len as u32).unwrap_or(0),
         };
-        let candidates = self.table.read().range(from, to);
         let mut found: Vec<Id> = Vec::new();
+        let mut candidates = self.table.read().range(from, to).into_iter();
         let mut last = None;
         let mut head = [0; HEAD];
-        for (key, place) in candidates {
+        while let Some((key, place)) = candidates.next() {
             // Those with one key come in any order: all of them are looked at before it is enough.
             if found.len() >= limit && last != Some(key) {
                 break;
@@ -402,8 +402,16 @@ impl<S: Storage> Backend for Pack<S> {
             let id = head[32..]
                 .get(..self.format.id_len())
                 .and_then(Id::from_bytes);
-            let id = id.filter(|id| crate::format::key(id, 0) == key && id.begins_with(prefix));
-            found.extend(id);
+            match id.filter(|id| crate::format::key(id, 0) == key) {
+                Some(id) if id.begins_with(prefix) => found.push(id),
+                Some(_) => {}
+                // It moved while garbage was collected: from here on the places are looked up again.
+                None if !self.table.read().contains(key, place) => {
+                    found.retain(|id| crate::format::key(id, 0) < key);
+                    candidates = self.table.read().range(key, to).into_iter();
+                }
+                None => {}
+            }
         }
         found.sort_unstable();
         found.dedup();

@@ -1,7 +1,7 @@
 //! Full disks, large values, many names.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use irmin::{
     Backend, BackendError, Expect, Format, Id, Kind, Object, RefEdit, RefName, UpdateError,
@@ -13,6 +13,7 @@ struct Small {
     inner: Ram,
     left: AtomicI64,
     flushes: AtomicU64,
+    broken: AtomicBool,
 }
 
 impl Storage for Small {
@@ -42,6 +43,12 @@ impl Storage for Small {
     }
     fn flush(&self) -> Result<(), BackendError> {
         self.flushes.fetch_add(1, Ordering::SeqCst);
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(BackendError::Io {
+                what: "flushing".into(),
+                source: Arc::new(std::fmt::Error),
+            });
+        }
         self.inner.flush()
     }
     fn free(&self, slot: u32) -> Result<(), BackendError> {
@@ -72,6 +79,7 @@ fn a_disk_that_is_full_at_any_byte_is_an_error_and_no_end() {
             inner: Ram::default(),
             left: AtomicI64::new(room),
             flushes: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
         });
         let store = Pack::create_with(storage.clone(), Format::Native, MIN_SEGMENT).unwrap();
         let mut written = Vec::new();
@@ -163,6 +171,7 @@ fn who_waits_for_a_flush_shares_it() {
         inner: Ram::default(),
         left: AtomicI64::new(1 << 40),
         flushes: AtomicU64::new(0),
+        broken: AtomicBool::new(false),
     });
     let store = Pack::create(storage.clone(), Format::Native).unwrap();
     store.flush().unwrap();
@@ -186,4 +195,26 @@ fn who_waits_for_a_flush_shares_it() {
     });
     let flushes = storage.flushes.load(Ordering::SeqCst) - before;
     assert!(flushes <= 800, "{flushes} flushes for 800 commits");
+}
+
+#[test]
+fn after_a_flush_that_failed_nothing_is_acknowledged_until_the_store_is_opened_again() {
+    let storage = Arc::new(Small {
+        inner: Ram::default(),
+        left: AtomicI64::new(1 << 40),
+        flushes: AtomicU64::new(0),
+        broken: AtomicBool::new(false),
+    });
+    let store = Pack::create(storage.clone(), Format::Native).unwrap();
+    store.write(&[object(1)]).unwrap();
+    storage.broken.store(true, Ordering::SeqCst);
+    store.flush().unwrap_err();
+    storage.broken.store(false, Ordering::SeqCst);
+    assert!(store.flush().is_err() && store.write(&[object(2)]).is_err());
+    assert!(store.update(&[set("main", object(1).id)]).is_err());
+    assert!(store.contains(&object(1).id).unwrap(), "it can be read");
+    drop(store);
+    let store = Pack::open(storage).unwrap();
+    store.write(&[object(2)]).unwrap();
+    store.flush().unwrap();
 }
