@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use irmin::{Backend, Expect, Format, Id, Kind, Object, RefEdit, RefName};
+use irmin::{Backend, Expect, Format, Id, Info, Kind, Object, RefEdit, RefName, Repo, Signature};
 use irmin_pack::{Files, Pack};
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
@@ -128,6 +128,44 @@ fn main() {
         size(&directory.path().join("pack")) / 1_000_000,
         size(directory.path()) / 1_000_000,
     );
+    trees(pack, keys);
+}
+
+/// Whole commits of one edit through `Repo`, into one native directory of so many keys.
+fn trees(pack: Pack<Files>, keys: u64) {
+    let repo = Repo::new(pack);
+    let main = repo.branch("tree").expect("a name");
+    let info = Info::new(
+        Signature::new("Ada", "ada@example.org", 1_429_538_400, 0),
+        "Edit",
+    );
+    let key = |n: u64| format!("key/{:08}", n.wrapping_mul(0xd134_2543_de82_ef95) % keys);
+    let begun = Instant::now();
+    main.change(&info, |tree| {
+        (0..keys).try_for_each(|n| tree.set(format!("key/{n:08}"), n.to_string()))
+    })
+    .expect("commits");
+    println!(
+        "a tree of {keys} keys: {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    let edit = |n: u64| {
+        main.change(&info, |tree| tree.set(key(n), format!("edit {n}")))
+            .expect("commits");
+    };
+    let mut rates: Vec<f64> = (0..ROUNDS as u64)
+        .map(|round| commits(1, Duration::from_millis(1500), |n| edit(round << 32 | n)))
+        .collect();
+    println!(
+        "one-edit commits/s into it, no flush: {:.0}",
+        median(&mut rates)
+    );
+    let head = main.tree().expect("reads");
+    let begun = Instant::now();
+    for n in 0..200_000 {
+        assert!(head.get(key(n)).expect("reads").is_some());
+    }
+    println!("random reads/s in it: {:.0}", rate(200_000, begun));
 }
 
 /// Object `n`: bytes that differ, and an id that costs no hashing, which is the tree's business.
