@@ -1,6 +1,6 @@
 //! Measures the engine against redb, turn by turn in one run, and prints medians.
 //!
-//! `cargo run --release -p irmin-pack --example bench [-- KEYS]`
+//! `cargo run --release -p irmin-pack --example pack_bench [-- KEYS]`
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! What the core costs by itself, on the memory backend: medians, one line each.
 //!
-//! `cargo run --release -p irmin --features std --example bench`
+//! `cargo run --release -p irmin --features std --example store_bench`
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
