@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use irmin::{Format, Id, Kind, RefName};
 
-/// The most bytes of a segment: offsets in a [`Place`] have 24 bits, in units of 8.
+/// The most bytes of a segment: offsets in the table have 24 bits, in units of 8.
 pub const MAX_SEGMENT: u64 = 128 << 20;
 /// The least: headers, names and a few records find room.
 pub const MIN_SEGMENT: u64 = 64 << 10;
