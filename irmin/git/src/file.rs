@@ -1,0 +1,191 @@
+//! What every part does with files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::error::{Result, io, optional};
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// `None` if there is no such file.
+    pub(crate) fn of(path: &Path) -> Result<Option<Stamp>> {
+        let found = optional(fs::metadata(path)).map_err(io("look at", path))?;
+        Ok(found.map(|found| Stamp::from(&found)))
+    }
+
+    pub(crate) fn from(found: &fs::Metadata) -> Stamp {
+        Stamp {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+
+    /// Whether a change right after this look would surely show: file systems count time in ticks
+    /// of up to two seconds, and two changes within one look the same.
+    pub(crate) fn is_settled(&self) -> bool {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs() as i64);
+        // A clock that went back settles nothing.
+        self.modified.0 + 2 < now && self.changed.0 + 2 < now
+    }
+}
+
+/// Sets the time of last modification to now. Whether that was possible.
+pub(crate) fn touch(path: &Path) -> bool {
+    let times = rustix::fs::Timestamps {
+        last_access: rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        last_modification: rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_NOW,
+        },
+    };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).is_ok()
+}
+
+/// Makes what is in a folder (not in its files) survive a loss of power.
+pub(crate) fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io("sync", path))
+}
+
+/// A file under a name that nobody else uses, gone when dropped unless it is put in its place.
+pub(crate) struct Temporary {
+    path: Option<PathBuf>,
+    file: File,
+}
+
+impl Temporary {
+    /// A new file in `folder` whose name begins with `prefix`: Git's own prefixes, so that
+    /// `git prune` clears away what a killed process leaves.
+    pub(crate) fn new(folder: &Path, prefix: &str) -> Result<Temporary> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!("{prefix}{:x}_{number:x}", std::process::id()));
+            let mut options = OpenOptions::new();
+            match options.write(true).create_new(true).mode(0o444).open(&path) {
+                Ok(file) => {
+                    return Ok(Temporary {
+                        path: Some(path),
+                        file,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(io("make", &path)(error)),
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.path
+            .as_deref()
+            .expect("it is set until the file is placed")
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(io("write", self.path()))
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(io("sync", self.path()))
+    }
+
+    /// Gives it its name, in one step.
+    pub(crate) fn place(mut self, name: &Path) -> Result<()> {
+        fs::rename(self.path(), name).map_err(io("make", name))?;
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The bytes of a file that does not change: small ones in memory, large ones where they lie.
+pub(crate) enum Source {
+    Memory(Bytes),
+    File(File, u64),
+}
+
+/// Files up to this size are held in memory once they are used.
+const SMALL: u64 = 4 << 20;
+
+impl Source {
+    pub(crate) fn open(path: &Path) -> io::Result<Source> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        if length > SMALL {
+            return Ok(Source::File(file, length));
+        }
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(Source::Memory(bytes.into()))
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File(_, length) => *length,
+        }
+    }
+
+    /// These bytes; an error of kind `UnexpectedEof` if there are not so many.
+    pub(crate) fn read(&self, at: u64, length: usize) -> io::Result<Bytes> {
+        if at
+            .checked_add(length as u64)
+            .is_none_or(|end| end > self.len())
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match self {
+            Source::Memory(bytes) => Ok(bytes.slice(at as usize..at as usize + length)),
+            Source::File(file, _) => {
+                let mut bytes = vec![0; length];
+                file.read_exact_at(&mut bytes, at)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    pub(crate) fn u32(&self, at: u64) -> io::Result<u32> {
+        let mut four = [0; 4];
+        match self {
+            Source::Memory(bytes) => {
+                let found = usize::try_from(at)
+                    .ok()
+                    .and_then(|at| bytes.get(at..at.checked_add(4)?));
+                four.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+            }
+            Source::File(file, _) => file.read_exact_at(&mut four, at)?,
+        }
+        Ok(u32::from_be_bytes(four))
+    }
+}

@@ -1,0 +1,238 @@
+//! Git repositories as an Irmin store, safe to use while `git` itself works on them.
+//!
+//! ```
+//! use irmin::{Backend, Expect, Format, Kind, Object, RefEdit, RefName};
+//! use irmin_git::Git;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = Git::init(folder.path(), Format::GitSha1, true)?;
+//! let note = Object::new(store.format(), Kind::Blob, &b"hello\n"[..])?;
+//! store.write(&[note.clone()])?;
+//! let name = RefName::new("refs/notes/first")?;
+//! store.update(&[RefEdit { name, expect: Expect::Missing, new: Some(note.id) }])?;
+//! // `git -C folder cat-file blob refs/notes/first` prints hello.
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Objects.** Read from packs (index version 2), loose files and alternates. Every object that comes
+//! from a disk is compared with its id. New objects go into packs: a batch is one pack with its index,
+//! and small packs are folded into larger ones as they grow many, with deltas of bounded depth. Git can
+//! use what is there at every moment.
+//!
+//! **Names.** Loose files, `packed-refs` and symbolic names, changed under `NAME.lock` as Git does it,
+//! with reflogs where the repository wants them. Several names move together by one rename.
+//!
+//! **Power.** See [`Durability`]. A killed process leaves the repository whole; at most a lock file
+//! stays, which the error names.
+//!
+//! **Bad repositories.** Sizes, counts, depths and paths that a repository claims are checked before
+//! they cost anything: what is wrong is an error, and memory is bounded by [`Options`].
+//!
+//! What it never does: run `git`, read the user's or the system's configuration, write loose
+//! objects, delete objects, follow `refs/replace`. Reftables and version-1 indexes are refused.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod config;
+mod error;
+mod file;
+mod graph;
+mod hash;
+mod layout;
+mod loose;
+mod odb;
+mod pack;
+mod refs;
+mod table;
+mod zlib;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use irmin::{Backend, BackendError, CommitNode, Format, Id, Object, RefEdit, RefName, UpdateError};
+
+use error::corrupt;
+use graph::Graph;
+use layout::Layout;
+use odb::Odb;
+use refs::Refs;
+
+/// A Git repository.
+pub struct Git {
+    layout: Arc<Layout>,
+    odb: Odb,
+    refs: Refs,
+    graph: Graph,
+}
+
+/// How a repository is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When files are made to survive a loss of power.
+    pub durability: Durability,
+    /// The largest object that is read into memory, in bytes. 2 GiB unless set.
+    pub largest_object: u64,
+    /// How many bytes of objects are kept in memory for the next reader. 64 MiB unless set.
+    pub cache: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            durability: Durability::Ordered,
+            largest_object: 2 << 30,
+            cache: 64 << 20,
+        }
+    }
+}
+
+/// When files are made to survive a loss of power. A killed process loses nothing in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Objects are made durable before a name moves to them, and the name before it replaces the old
+    /// one: after a loss of power each name is what it was at some moment since the last
+    /// [`flush`](Backend::flush), with all its objects.
+    Ordered,
+    /// Only [`flush`](Backend::flush) makes anything durable. After a loss of power, names that moved
+    /// since may be empty or lack objects, as with libgit2. Several names, and deleted names that were
+    /// packed, are durable nevertheless: the others stand in the same file.
+    Relaxed,
+}
+
+impl Git {
+    /// Opens the repository at `path`: a bare one, a work tree, or a further work tree of one.
+    ///
+    /// # Errors
+    /// `Refused` if there is none, or if it uses what is not known here; `Corrupt`, `Io`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Git, BackendError> {
+        Git::open_with(path, &Options::default())
+    }
+
+    /// Opens a repository as [`open`](Git::open) does, with options.
+    ///
+    /// # Errors
+    /// As [`open`](Git::open).
+    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Git, BackendError> {
+        let layout = Arc::new(Layout::open(path.as_ref())?);
+        let odb = Odb::open(
+            layout.objects(),
+            layout.common.join("irmin.lock"),
+            layout.format,
+            !layout.precious,
+            options,
+        )?;
+        Ok(Git {
+            odb,
+            graph: Graph::new(&layout.objects(), layout.format),
+            refs: Refs::new(layout.clone(), options.durability),
+            layout,
+        })
+    }
+
+    /// Makes an empty repository and opens it. `bare`: the folder is the repository itself; else it is
+    /// a work tree with the repository in `.git`. The branch of `HEAD` is `main`.
+    ///
+    /// # Errors
+    /// `Refused` if there is a repository already or the format is not Git's; `Io`.
+    pub fn init(path: impl AsRef<Path>, format: Format, bare: bool) -> Result<Git, BackendError> {
+        Layout::init(path.as_ref(), format, bare)?;
+        Git::open(path)
+    }
+
+    /// The folder of the repository itself.
+    pub fn path(&self) -> &Path {
+        &self.layout.git_dir
+    }
+
+    /// Whether the history is cut off (`git clone --depth`).
+    fn shallow_file(&self) -> std::path::PathBuf {
+        self.layout.common.join("shallow")
+    }
+}
+
+impl Drop for Git {
+    fn drop(&mut self) {
+        self.odb.close();
+    }
+}
+
+impl Backend for Git {
+    fn format(&self) -> Format {
+        self.layout.format
+    }
+
+    fn read(&self, id: &Id) -> Result<Option<Object>, BackendError> {
+        let found = self.odb.read(id)?;
+        Ok(found.map(|(kind, data)| Object {
+            id: *id,
+            kind,
+            data,
+        }))
+    }
+
+    fn contains(&self, id: &Id) -> Result<bool, BackendError> {
+        self.odb.contains(id)
+    }
+
+    fn write(&self, objects: &[Object]) -> Result<(), BackendError> {
+        self.odb.write(objects)
+    }
+
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<Id>, BackendError> {
+        self.odb.ids(prefix, limit)
+    }
+
+    fn head(&self, name: &RefName) -> Result<Option<Id>, BackendError> {
+        self.refs.head(name)
+    }
+
+    fn heads(&self, prefix: &str) -> Result<Vec<(RefName, Id)>, BackendError> {
+        self.refs.heads(prefix)
+    }
+
+    fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
+        self.refs.update(edits, &self.odb)
+    }
+
+    fn flush(&self) -> Result<(), BackendError> {
+        // Objects before names.
+        self.odb.sync()?;
+        self.refs.sync()
+    }
+
+    fn generation(&self) -> Result<u64, BackendError> {
+        self.refs.generation()
+    }
+
+    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
+        // The graph knows nothing of parents that are left out.
+        if self.shallow_file().exists() {
+            return Ok(None);
+        }
+        self.graph.node(id)
+    }
+
+    fn shallow(&self) -> Result<Vec<Id>, BackendError> {
+        let path = self.shallow_file();
+        let text = error::optional(std::fs::read(&path)).map_err(error::io("read", &path))?;
+        let text = text.unwrap_or_default();
+        let lines = text
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                Id::from_hex(line)
+                    .ok()
+                    .filter(|id| id.as_bytes().len() == self.format().id_len())
+                    .ok_or_else(|| corrupt(&path, "a line is no id"))
+            })
+            .collect()
+    }
+
+    fn default_branch(&self) -> Result<RefName, BackendError> {
+        self.refs.default_branch()
+    }
+}

@@ -1,0 +1,193 @@
+//! Folding small packs into larger ones, so that there are never many.
+//!
+//! A commit makes a pack of its own, which costs two files; twelve packs of a size are folded into one
+//! of the next size. An object is written again about four times in its life, and there are fewer
+//! than fifty packs, from where on `git gc --auto` begins to work.
+//!
+//! Git reads beside us: it lists the packs, then opens one, and if that is gone lists once more. So
+//! what a pack is folded into must live for a while: packs that were themselves made by folding are
+//! deleted [`GRACE`] later.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use irmin::Id;
+
+use super::write::Writing;
+use super::{Odb, UNPOISONED};
+use crate::error::{Result, io};
+use crate::file::sync_folder;
+use crate::pack::{Gather, Pack, Writer};
+use crate::zlib::Effort;
+
+/// So many packs of one size are folded.
+const MANY: usize = 12;
+/// Sizes, in objects: below the first, below the second, and so on. Larger packs are left alone.
+const SIZES: [u32; 4] = [48, 576, 6912, 82_944];
+/// Packs beyond this many bytes are left alone: rewriting them is `git gc`'s decision.
+const LARGEST: u64 = 64 << 20;
+/// How long a folded pack stays after it was folded again.
+const GRACE: Duration = Duration::from_secs(2);
+/// At most so many stay.
+const LINGERING: usize = 128;
+
+/// A pack whose objects are in another.
+pub(super) struct Replaced {
+    path: PathBuf,
+    since: Instant,
+}
+
+impl Odb {
+    /// Folds if there are many packs of one size.
+    pub(super) fn fold(&self, writing: &mut Writing) -> Result<()> {
+        self.delete_replaced(writing);
+        let own = self.pack_folder();
+        let packs = self.packs();
+        let mut by_size: [Vec<&Arc<Pack>>; SIZES.len()] = Default::default();
+        for pack in packs.iter().filter(|pack| pack.path.parent() == Some(&own)) {
+            let Ok(index) = pack.index() else { continue };
+            if let Some(size) = SIZES.iter().position(|&size| index.count() < size) {
+                by_size[size].push(pack);
+            }
+        }
+        let Some(largest) = by_size.iter().rposition(|packs| packs.len() >= MANY) else {
+            return Ok(());
+        };
+        if !self.may_fold {
+            return Ok(());
+        }
+        // One process at a time folds; the lock goes with the process.
+        let lock = &self.fold_lock;
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(lock)
+            .map_err(io("open", lock))?;
+        if lock.try_lock().is_err() {
+            return Ok(());
+        }
+        let indexed = in_multi_pack_index(&self.folders[0])?;
+        let folded: Vec<&Arc<Pack>> = packs
+            .iter()
+            .filter(|pack| {
+                by_size[..=largest]
+                    .iter()
+                    .flatten()
+                    .any(|small| Arc::ptr_eq(small, pack))
+            })
+            .filter(|pack| !indexed && !pack.is_kept())
+            .filter(|pack| {
+                pack.path
+                    .metadata()
+                    .is_ok_and(|found| found.len() <= LARGEST)
+            })
+            .collect();
+        if folded.len() < MANY {
+            return Ok(());
+        }
+        self.fold_into_one(&folded, largest > 0, writing)
+    }
+
+    fn fold_into_one(
+        &self,
+        folded: &[&Arc<Pack>],
+        squeeze: bool,
+        writing: &mut Writing,
+    ) -> Result<()> {
+        let mut seen: HashSet<Id> = HashSet::new();
+        let mut objects = Vec::new();
+        for pack in folded {
+            let mut places = pack.index()?.all().collect::<Result<Vec<_>>>()?;
+            places.retain(|(id, _)| seen.insert(*id));
+            places.sort_unstable_by_key(|(_, offset)| *offset);
+            objects.extend(places.into_iter().map(|(id, offset)| (pack, id, offset)));
+        }
+        let effort = if squeeze {
+            Effort::Usual
+        } else {
+            Effort::Stored
+        };
+        let folder = self.pack_folder();
+        let writer = Writer::new(&folder, self.format, objects.len(), effort)?;
+        let mut gather = Gather::new(self.format, writer);
+        for (pack, id, offset) in objects {
+            let (kind, data) = match self.object(pack, offset, &id) {
+                Ok(object) => object,
+                // Damaged, or somebody repacks right now: they stay as they are.
+                Err(_) => return Ok(()),
+            };
+            gather.push(id, kind, &data)?;
+        }
+        // What survives a loss of power today must do so afterwards.
+        let durable = folded
+            .iter()
+            .any(|pack| !writing.unsynced.contains(&pack.path));
+        let built = gather.into_writer().finish(durable)?;
+        if durable {
+            sync_folder(&folder)?;
+        } else {
+            writing.unsynced.insert(built.pack.path.clone());
+        }
+        let now = Instant::now();
+        let mut replaced: HashSet<PathBuf> = HashSet::new();
+        for pack in folded.iter().filter(|pack| pack.path != built.pack.path) {
+            writing.unsynced.remove(&pack.path);
+            replaced.insert(pack.path.clone());
+        }
+        self.add(built, &replaced);
+        for pack in folded.iter().filter(|pack| replaced.contains(&pack.path)) {
+            // Nothing was folded into one that was written as it is: nobody looks for it as the second.
+            let since = now
+                .checked_sub(GRACE)
+                .filter(|_| pack.single)
+                .unwrap_or(now);
+            let path = pack.path.clone();
+            if pack.single {
+                writing.replaced.push_front(Replaced { path, since });
+            } else {
+                writing.replaced.push_back(Replaced { path, since });
+            }
+        }
+        self.delete_replaced(writing);
+        Ok(())
+    }
+
+    fn delete_replaced(&self, writing: &mut Writing) {
+        while let Some(first) = writing.replaced.front() {
+            if first.since.elapsed() < GRACE && writing.replaced.len() <= LINGERING {
+                break;
+            }
+            self.delete(&first.path);
+            writing.replaced.pop_front();
+        }
+    }
+
+    fn delete(&self, path: &Path) {
+        Pack::delete(path);
+        self.packs.write().expect(UNPOISONED).replaced.remove(path);
+    }
+
+    /// Deletes the packs that linger, for who closes the store.
+    pub(crate) fn close(&self) {
+        if let Ok(mut writing) = self.writing.lock() {
+            while let Some(first) = writing.replaced.pop_front() {
+                self.delete(&first.path);
+            }
+        }
+    }
+}
+
+/// Whether a multi-pack index covers packs here. It names packs that must stay until it is written
+/// anew, which is `git`'s to do.
+fn in_multi_pack_index(objects: &Path) -> Result<bool> {
+    let path = objects.join("pack/multi-pack-index");
+    match File::open(&path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io("open", &path)(error)),
+    }
+}

@@ -1,0 +1,130 @@
+//! Writing objects: a pack a batch, and few packs in the end.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use irmin::{Id, Object};
+
+use super::{Odb, UNPOISONED};
+use crate::error::{Result, io};
+use crate::file::sync_folder;
+use crate::loose;
+use crate::pack::{Built, Gather, Pack, Writer};
+use crate::zlib::Effort;
+
+/// What only one thread at a time does.
+#[derive(Default)]
+pub(super) struct Writing {
+    /// Packs that would not survive a loss of power yet.
+    pub(super) unsynced: HashSet<PathBuf>,
+    /// Packs whose objects are in another, the longest first.
+    pub(super) replaced: std::collections::VecDeque<super::fold::Replaced>,
+}
+
+/// A batch up to this size is written as it is: it is folded into a larger pack soon, and squeezed
+/// then.
+const SMALL: usize = 64 << 10;
+
+impl Odb {
+    /// Writes those of the objects that are not here, as one pack.
+    pub(crate) fn write(&self, objects: &[Object]) -> Result<()> {
+        let mut writing = self.writing.lock().expect(UNPOISONED);
+        let packs = self.packs();
+        let mut seen = HashSet::with_capacity(objects.len());
+        let mut new = Vec::with_capacity(objects.len());
+        for object in objects {
+            if seen.insert(object.id) && !self.is_spared(&packs, &object.id) {
+                new.push(object);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let size: usize = new.iter().map(|object| object.data.len()).sum();
+        let folder = self.pack_folder();
+        let mut built = if size <= SMALL {
+            let mut writer = Writer::new(&folder, self.format, new.len(), Effort::Stored)?;
+            for object in new.iter().rev() {
+                writer.whole(object.id, object.kind, &object.data)?;
+            }
+            writer.finish(false)?
+        } else {
+            let writer = Writer::new(&folder, self.format, new.len(), Effort::Usual)?;
+            let mut gather = Gather::new(self.format, writer);
+            for object in new.iter().rev() {
+                gather.push(object.id, object.kind, &object.data)?;
+            }
+            gather.into_writer().finish(false)?
+        };
+        built.pack.single = true;
+        // What was just written is what the next edit reads.
+        if size <= SMALL {
+            for object in new {
+                if let Ok(at) = built
+                    .places
+                    .binary_search_by_key(&object.id, |place| place.0)
+                {
+                    let offset = built.places[at].1;
+                    self.keep(&built.pack, offset, object.kind, &object.data, true);
+                }
+            }
+        }
+        writing.unsynced.insert(built.pack.path.clone());
+        self.add(built, &HashSet::new());
+        self.fold(&mut writing)
+    }
+
+    /// Whether the object is here and stays: Git's garbage collection spares what was lately written,
+    /// and by the time of its file it decides.
+    fn is_spared(&self, packs: &[Arc<Pack>], id: &Id) -> bool {
+        packs.iter().any(|pack| {
+            // In a pack of what is about to go, and whose times are not the file's: written again.
+            !pack.cruft
+                && pack
+                    .index()
+                    .is_ok_and(|index| matches!(index.find(id), Ok(Some(_))))
+                && pack.freshen()
+        }) || self.folders[1..]
+            .iter()
+            .any(|folder| loose::freshen(folder, id))
+    }
+
+    /// Makes a new pack known, and forgets those that it replaces.
+    pub(super) fn add(&self, built: Built, replaced: &HashSet<PathBuf>) {
+        let mut packs = self.packs.write().expect(UNPOISONED);
+        let pack = Arc::new(built.pack);
+        let stay = packs
+            .list
+            .iter()
+            .filter(|old| old.path != pack.path && !replaced.contains(&old.path))
+            .cloned();
+        packs.list = Arc::new([pack.clone()].into_iter().chain(stay).collect());
+        packs.replaced.extend(replaced.iter().cloned());
+    }
+
+    /// Returns when all objects written before survive a loss of power.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let mut writing = self.writing.lock().expect(UNPOISONED);
+        if writing.unsynced.is_empty() {
+            return Ok(());
+        }
+        for path in &writing.unsynced {
+            sync_pack(path)?;
+        }
+        sync_folder(&self.pack_folder())?;
+        writing.unsynced.clear();
+        Ok(())
+    }
+}
+
+pub(super) fn sync_pack(path: &std::path::Path) -> Result<()> {
+    for path in [path.to_path_buf(), path.with_extension("idx")] {
+        match std::fs::File::open(&path).and_then(|file| file.sync_all()) {
+            // Somebody's repack took it, and what it wrote instead it has synced.
+            Err(error) if crate::error::is_absent(&error) => {}
+            other => other.map_err(io("sync", &path))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Names: loose files, `packed-refs`, symbolic names, locks and logs (gitrepository-layout(5)).
+
+mod list;
+mod lock;
+mod log;
+mod packed;
+mod update;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use irmin::{BackendError, Format, Id, RefName};
+
+use crate::Durability;
+use crate::error::{Result, corrupt, io};
+use crate::layout::{Layout, small_text};
+use list::Folder;
+use packed::Packed;
+
+pub(crate) struct Refs {
+    layout: Arc<Layout>,
+    durability: Durability,
+    /// The last look at `packed-refs`.
+    packed: Mutex<Option<Arc<Packed>>>,
+    /// The last look at each folder of loose files.
+    folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
+    /// One update at a time in this process; others are kept away by lock files.
+    updating: Mutex<update::Updating>,
+    /// How many updates this value made.
+    moves: AtomicU64,
+}
+
+/// What the file of a name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Id(Id),
+    /// Another name.
+    Name(RefName),
+}
+
+/// So many names may stand for one another, as in Git.
+const MAX_LINKS: usize = 5;
+
+const UNPOISONED: &str = "no thread panics while it holds this lock";
+
+impl Refs {
+    pub(crate) fn new(layout: Arc<Layout>, durability: Durability) -> Refs {
+        Refs {
+            layout,
+            durability,
+            packed: Mutex::default(),
+            folders: Mutex::default(),
+            updating: Mutex::default(),
+            moves: AtomicU64::new(0),
+        }
+    }
+
+    fn format(&self) -> Format {
+        self.layout.format
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.layout.home(name).join(name)
+    }
+
+    /// What the name points to, symbolic names followed.
+    pub(crate) fn head(&self, name: &RefName) -> Result<Option<Id>> {
+        self.value(&self.follow(name)?)
+    }
+
+    /// The name that a symbolic name stands for, whether or not it is there; any other name itself.
+    pub(crate) fn follow(&self, name: &RefName) -> Result<RefName> {
+        let mut name = name.clone();
+        for _ in 0..=MAX_LINKS {
+            match self.loose(&name)? {
+                Some(Target::Name(next)) => name = next,
+                _ => return Ok(name),
+            }
+        }
+        Err(corrupt(
+            &self.path(name.as_str()),
+            "symbolic names lead round in a circle",
+        ))
+    }
+
+    /// What a name that is not symbolic points to.
+    fn value(&self, name: &RefName) -> Result<Option<Id>> {
+        match self.loose(name)? {
+            Some(Target::Id(id)) => Ok(Some(id)),
+            // It became symbolic right now: what it stands for is not this name's value.
+            Some(Target::Name(_)) => Ok(None),
+            // Loose first, then packed: `git pack-refs` goes the same way.
+            None => Ok(self.packed()?.get(name.as_str())),
+        }
+    }
+
+    fn loose(&self, name: &RefName) -> Result<Option<Target>> {
+        let path = self.path(name.as_str());
+        // Git once kept symbolic names as links.
+        if let Ok(link) = fs::read_link(&path)
+            && let Some(target) = link.to_str().filter(|target| target.starts_with("refs/"))
+        {
+            return self
+                .target(&path, format!("ref: {target}").as_bytes())
+                .map(Some);
+        }
+        match small_text(&path)? {
+            None => Ok(None),
+            Some(text) => self.target(&path, text.as_bytes()).map(Some),
+        }
+    }
+
+    fn target(&self, path: &std::path::Path, text: &[u8]) -> Result<Target> {
+        if let Some(name) = text.strip_prefix(b"ref:") {
+            let name = std::str::from_utf8(name).ok().map(str::trim);
+            return name
+                .and_then(|name| RefName::new(name).ok())
+                .map(Target::Name)
+                .ok_or_else(|| corrupt(path, "it stands for what is no name"));
+        }
+        let length = 2 * self.format().id_len();
+        text.get(..length)
+            .filter(|_| text.get(length).is_none_or(u8::is_ascii_whitespace))
+            .and_then(|hex| Id::from_hex(hex).ok())
+            .map(Target::Id)
+            // What it holds instead is not told: it may be a link to somebody's secrets.
+            .ok_or_else(|| corrupt(path, "it is no id"))
+    }
+
+    /// The branch that `HEAD` stands for.
+    pub(crate) fn default_branch(&self) -> Result<RefName> {
+        let head = RefName::new("HEAD").expect("a good name");
+        match self.loose(&head)? {
+            Some(Target::Name(name)) => Ok(name),
+            Some(Target::Id(_)) => Ok(head),
+            None => Err(BackendError::Corrupt {
+                what: format!("{}: there is no HEAD", self.layout.git_dir.display()),
+            }),
+        }
+    }
+
+    fn packed(&self) -> Result<Arc<Packed>> {
+        let mut last = self.packed.lock().expect(UNPOISONED);
+        let path = self.layout.common.join("packed-refs");
+        let now = Packed::read_if_changed(&path, self.format(), last.as_ref())?;
+        *last = Some(now.clone());
+        Ok(now)
+    }
+
+    fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns when the names as they are survive a loss of power.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let mut updating = self.updating.lock().expect(UNPOISONED);
+        for path in &updating.unsynced {
+            match fs::File::open(path).and_then(|file| file.sync_all()) {
+                Err(error) if crate::error::is_absent(&error) => {}
+                other => other.map_err(io("sync", path))?,
+            }
+        }
+        updating.unsynced.clear();
+        Ok(())
+    }
+}
