@@ -6,9 +6,9 @@
 //!
 //! Git reads beside us: it lists the packs, then opens one, and if that is gone lists once more. So
 //! what a pack is folded into must live for a while: packs that were themselves made by folding are
-//! deleted [`GRACE`] later.
+//! deleted [`GRACE`] later. While `git gc` is at work nothing is deleted.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,10 @@ const LARGEST: u64 = 64 << 20;
 const GRACE: Duration = Duration::from_secs(2);
 /// At most so many stay.
 const LINGERING: usize = 128;
+/// At most so many stay while `git gc` is at work.
+const DURING_GC: usize = 4096;
+/// When a lock of `git gc` means nothing any more.
+const ABANDONED: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// A pack whose objects are in another.
 pub(super) struct Replaced {
@@ -44,7 +48,6 @@ pub(super) struct Replaced {
 impl Odb {
     /// Folds if there are many packs of one size.
     pub(super) fn fold(&self, writing: &mut Writing) -> Result<()> {
-        self.delete_replaced(writing);
         let own = self.pack_folder();
         let packs = self.packs();
         let mut by_size: [Vec<&Arc<Pack>>; SIZES.len()] = Default::default();
@@ -157,13 +160,31 @@ impl Odb {
     }
 
     fn delete_replaced(&self, writing: &mut Writing) {
-        while let Some(first) = writing.replaced.front() {
-            if first.since.elapsed() < GRACE && writing.replaced.len() <= LINGERING {
-                break;
-            }
-            self.delete(&first.path);
-            writing.replaced.pop_front();
+        let replaced = &mut writing.replaced;
+        let is_due = |replaced: &VecDeque<Replaced>| {
+            let first = replaced.front();
+            first.is_some_and(|first| first.since.elapsed() >= GRACE) || replaced.len() > LINGERING
+        };
+        if !is_due(replaced) || replaced.len() < DURING_GC && self.is_collecting() {
+            return;
         }
+        while is_due(replaced)
+            && let Some(first) = replaced.pop_front()
+        {
+            self.delete(&first.path);
+        }
+    }
+
+    /// Whether `git gc` or `git maintenance` is at work: it has listed the packs and gives up if one
+    /// of them is gone.
+    fn is_collecting(&self) -> bool {
+        let own = &self.folders[0];
+        let locks = [own.with_file_name("gc.pid"), own.join("maintenance.lock")];
+        locks.iter().any(|lock| {
+            let since = lock.metadata().and_then(|found| found.modified());
+            // What is older was left behind: so Git itself decides.
+            since.is_ok_and(|since| since.elapsed().is_ok_and(|age| age < ABANDONED))
+        })
     }
 
     fn delete(&self, path: &Path) {
@@ -173,7 +194,9 @@ impl Odb {
 
     /// Deletes the packs that linger, for who closes the store.
     pub(crate) fn close(&self) {
-        if let Ok(mut writing) = self.writing.lock() {
+        if let Ok(mut writing) = self.writing.lock()
+            && !self.is_collecting()
+        {
             while let Some(first) = writing.replaced.pop_front() {
                 self.delete(&first.path);
             }

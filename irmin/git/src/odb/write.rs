@@ -1,11 +1,12 @@
 //! Writing objects: a pack a batch, and few packs in the end.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use irmin::{Id, Object};
 
+use super::fold::Replaced;
 use super::{Odb, UNPOISONED};
 use crate::error::{Result, io};
 use crate::file::sync_folder;
@@ -19,7 +20,7 @@ pub(super) struct Writing {
     /// Packs that would not survive a loss of power yet.
     pub(super) unsynced: HashSet<PathBuf>,
     /// Packs whose objects are in another, the longest first.
-    pub(super) replaced: std::collections::VecDeque<super::fold::Replaced>,
+    pub(super) replaced: VecDeque<Replaced>,
 }
 
 /// A batch up to this size is written as it is: it is folded into a larger pack soon, and squeezed

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn one_entry_of_a_directory_costs_some_bytes() {
-        let base: Vec<u8> = (0..3400u32).map(|n| (n * n >> 5) as u8).collect();
+        let base: Vec<u8> = (0..3400u32).map(|n| ((n * n) >> 5) as u8).collect();
         let mut target = base.clone();
         target[1700..1720].copy_from_slice(&[9; 20]);
         let delta = make(&base, &target, 100).unwrap();

@@ -25,6 +25,9 @@ pub(super) struct Line {
     pub(super) peeled: Option<Id>,
 }
 
+/// A name with its new id and what that leads to; `None`: the name goes.
+pub(super) type NewLine<'a> = (&'a str, Option<(Id, Option<Id>)>);
+
 impl Packed {
     /// The file, read anew only if it is another than `last`.
     pub(super) fn read_if_changed(
@@ -106,7 +109,7 @@ impl Packed {
     }
 
     /// The bytes of the file with these names changed (`None`: gone).
-    pub(super) fn with(&self, changes: &[(&str, Option<(Id, Option<Id>)>)]) -> Vec<u8> {
+    pub(super) fn with(&self, changes: &[NewLine]) -> Vec<u8> {
         let mut lines = self.lines.clone();
         for (name, new) in changes {
             let at = lines.binary_search_by(|line| (*line.name).cmp(name.as_bytes()));

@@ -11,6 +11,7 @@ use irmin::{Id, Kind, RefEdit, RefName, UpdateError};
 
 use super::lock::{Lock, NoLock};
 use super::log::{prune, remove_empty};
+use super::packed::NewLine;
 use super::{Refs, UNPOISONED};
 use crate::Durability;
 use crate::error::{Result, io, is_absent, refused};
@@ -152,14 +153,14 @@ impl Refs {
                 .iter()
                 .filter(|other| other.edit.new.is_some())
                 .map(|other| &other.name);
-            let new = new
+            let mut new = new
                 .filter(|other| is_inside(other.as_str(), name) || is_inside(name, other.as_str()));
             let stays = |found: &str| {
                 !changes
                     .iter()
                     .any(|other| other.name.as_str() == found && other.edit.new.is_none())
             };
-            let other = match new.cloned().next() {
+            let other = match new.next().cloned() {
                 Some(other) => Some(other),
                 None => self.in_the_way(&change.name, &stays)?,
             };
@@ -276,10 +277,7 @@ impl Refs {
     }
 
     /// Changes these names in `packed-refs`. Durable on return: all other names stand there too.
-    fn write_packed(
-        &self,
-        changes: &[(&str, Option<(Id, Option<Id>)>)],
-    ) -> Result<(), UpdateError> {
+    fn write_packed(&self, changes: &[NewLine]) -> Result<(), UpdateError> {
         let path = self.layout.common.join("packed-refs");
         let mut lock = Lock::take(&path).map_err(|error| match error {
             NoLock::Failed(error) => UpdateError::from(error),

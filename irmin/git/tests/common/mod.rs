@@ -110,7 +110,7 @@ pub fn commit(format: Format, tree: Id, parents: &[Id], message: &str) -> Object
 pub fn files(n: usize) -> Vec<(String, String)> {
     (0..10)
         .map(|at| {
-            let last = n.checked_sub((n + 10 - at) % 10).unwrap_or(at);
+            let last = n.checked_sub((n + 10 - at) % 10).unwrap_or(at + 1000);
             (
                 format!("f{at}"),
                 format!("file {at} at {last}\n").repeat(20),
