@@ -10,14 +10,16 @@ use irmin::BackendError;
 pub(crate) type Result<T, E = BackendError> = std::result::Result<T, E>;
 
 /// What became of doing `what` to `path`.
-pub(crate) fn io(what: &str, path: &Path) -> impl FnOnce(io::Error) -> BackendError {
-    let what = format!("{what} {}", path.display());
-    move |error| match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BackendError::Full { what },
-        _ => BackendError::Io {
-            what,
-            source: Arc::new(error),
-        },
+pub(crate) fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> BackendError + 'a {
+    move |error| {
+        let what = format!("{what} {}", path.display());
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BackendError::Full { what },
+            _ => BackendError::Io {
+                what,
+                source: Arc::new(error),
+            },
+        }
     }
 }
 

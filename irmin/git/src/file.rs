@@ -64,12 +64,33 @@ pub(crate) fn touch(path: &Path) -> bool {
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).is_ok()
 }
 
-/// Makes what is in a folder (not in its files) survive a loss of power.
-pub(crate) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io("sync", path))
+/// Makes files, and what is in folders, survive a loss of power. All at once: a file system with a
+/// journal commits it once for all of them. What is gone is left out: somebody's repack took it, and
+/// what it wrote instead it has synced.
+pub(crate) fn sync(paths: &[&Path]) -> Result<()> {
+    let one = |path: &Path| match File::open(path).and_then(|file| file.sync_all()) {
+        Err(error) if crate::error::is_absent(&error) => Ok(()),
+        other => other.map_err(io("sync", path)),
+    };
+    for some in paths.chunks(AT_ONCE) {
+        let [first, others @ ..] = some else { continue };
+        std::thread::scope(|threads| {
+            let others: Vec<_> = others
+                .iter()
+                .map(|path| threads.spawn(|| one(path)))
+                .collect();
+            let first = one(first);
+            let others = others
+                .into_iter()
+                .map(|other| other.join().expect("does not panic"));
+            others.fold(first, Result::and)
+        })?;
+    }
+    Ok(())
 }
+
+/// So many files are synced by a thread each.
+const AT_ONCE: usize = 8;
 
 /// A file under a name that nobody else uses, gone when dropped unless it is put in its place.
 pub(crate) struct Temporary {
@@ -99,7 +120,7 @@ impl Temporary {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.path
             .as_deref()
             .expect("it is set until the file is placed")
@@ -107,10 +128,6 @@ impl Temporary {
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(io("write", self.path()))
-    }
-
-    pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(io("sync", self.path()))
     }
 
     /// Gives it its name, in one step.

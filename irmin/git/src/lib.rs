@@ -199,7 +199,7 @@ impl Backend for Git {
 
     fn flush(&self) -> Result<(), BackendError> {
         // Objects before names.
-        self.odb.sync()?;
+        self.odb.sync(None)?;
         self.refs.sync()
     }
 

@@ -9,8 +9,7 @@
 //! deleted [`GRACE`] later. While `git gc` is at work nothing is deleted.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use irmin::Id;
 use super::write::Writing;
 use super::{Odb, UNPOISONED};
 use crate::error::{Result, io};
-use crate::file::sync_folder;
+use crate::file;
 use crate::pack::{Gather, Pack, Writer};
 use crate::zlib::Effort;
 
@@ -48,10 +47,9 @@ pub(super) struct Replaced {
 impl Odb {
     /// Folds if there are many packs of one size.
     pub(super) fn fold(&self, writing: &mut Writing) -> Result<()> {
-        let own = self.pack_folder();
         let packs = self.packs();
         let mut by_size: [Vec<&Arc<Pack>>; SIZES.len()] = Default::default();
-        for pack in packs.iter().filter(|pack| pack.path.parent() == Some(&own)) {
+        for pack in packs.iter().filter(|pack| pack.own) {
             let Ok(index) = pack.index() else { continue };
             if let Some(size) = SIZES.iter().position(|&size| index.count() < size) {
                 by_size[size].push(pack);
@@ -73,26 +71,33 @@ impl Odb {
         if lock.try_lock().is_err() {
             return Ok(());
         }
-        let indexed = in_multi_pack_index(&self.folders[0])?;
-        let folded: Vec<&Arc<Pack>> = packs
-            .iter()
-            .filter(|pack| {
-                by_size[..=largest]
-                    .iter()
-                    .flatten()
-                    .any(|small| Arc::ptr_eq(small, pack))
-            })
-            .filter(|pack| !indexed && !pack.is_kept())
-            .filter(|pack| {
-                pack.path
-                    .metadata()
-                    .is_ok_and(|found| found.len() <= LARGEST)
-            })
-            .collect();
+        let beside = beside(&self.pack_folder())?;
+        if beside.contains(Path::new("multi-pack-index")) {
+            // It names packs that must stay until it is written anew, which is git's to do.
+            return Ok(());
+        }
+        let is_free = |pack: &&Arc<Pack>| {
+            let name = PathBuf::from(pack.path.file_name().unwrap_or_default());
+            let kept = ["keep", "promisor", "mtimes", "bitmap"];
+            !kept
+                .iter()
+                .any(|kept| beside.contains(&name.with_extension(kept)))
+                && (pack.single
+                    || pack
+                        .path
+                        .metadata()
+                        .is_ok_and(|found| found.len() <= LARGEST))
+        };
+        let is_small = |pack: &&Arc<Pack>| {
+            let mut small = by_size[..=largest].iter().flatten();
+            small.any(|small| Arc::ptr_eq(small, pack))
+        };
+        let folded: Vec<&Arc<Pack>> = packs.iter().filter(is_small).filter(is_free).collect();
         if folded.len() < MANY {
             return Ok(());
         }
-        self.fold_into_one(&folded, largest > 0, writing)
+        // Only what stays for a while is worth being squeezed.
+        self.fold_into_one(&folded, largest > 1, writing)
     }
 
     fn fold_into_one(
@@ -117,6 +122,8 @@ impl Odb {
         let folder = self.pack_folder();
         let writer = Writer::new(&folder, self.format, objects.len(), effort)?;
         let mut gather = Gather::new(self.format, writer);
+        // What is small is folded because it is new, and new is what the next edit reads.
+        let mut kept = Vec::new();
         for (pack, id, offset) in objects {
             let (kind, data) = match self.object(pack, offset, &id) {
                 Ok(object) => object,
@@ -124,6 +131,9 @@ impl Odb {
                 Err(_) => return Ok(()),
             };
             gather.push(id, kind, &data)?;
+            if !squeeze {
+                kept.push((id, kind, data));
+            }
         }
         // What survives a loss of power today must do so afterwards.
         let durable = folded
@@ -131,9 +141,14 @@ impl Odb {
             .any(|pack| !writing.unsynced.contains(&pack.path));
         let built = gather.into_writer().finish(durable)?;
         if durable {
-            sync_folder(&folder)?;
+            file::sync(&[&folder])?;
         } else {
             writing.unsynced.insert(built.pack.path.clone());
+        }
+        for (id, kind, data) in &kept {
+            if let Some(offset) = built.offset(id) {
+                self.keep(&built.pack, offset, *kind, data, true);
+            }
         }
         let now = Instant::now();
         let mut replaced: HashSet<PathBuf> = HashSet::new();
@@ -204,13 +219,17 @@ impl Odb {
     }
 }
 
-/// Whether a multi-pack index covers packs here. It names packs that must stay until it is written
-/// anew, which is `git`'s to do.
-fn in_multi_pack_index(objects: &Path) -> Result<bool> {
-    let path = objects.join("pack/multi-pack-index");
-    match File::open(&path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(io("open", &path)(error)),
+/// The files of a folder of packs that are neither packs nor their indexes.
+fn beside(folder: &Path) -> Result<HashSet<PathBuf>> {
+    let mut names = HashSet::new();
+    for entry in fs::read_dir(folder).map_err(io("list", folder))? {
+        let name = PathBuf::from(entry.map_err(io("list", folder))?.file_name());
+        let common = name
+            .extension()
+            .is_some_and(|last| last == "pack" || last == "idx");
+        if !common {
+            names.insert(name);
+        }
     }
+    Ok(names)
 }

@@ -132,7 +132,7 @@ impl Odb {
             }
             let new = new
                 .into_iter()
-                .map(|path| Arc::new(Pack::new(path, self.format)));
+                .map(|path| Arc::new(Pack::new(path, self.format, at == 0)));
             packs.list = Arc::new(new.chain(stay).collect());
             changed = true;
         }

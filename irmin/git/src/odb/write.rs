@@ -1,15 +1,15 @@
 //! Writing objects: a pack a batch, and few packs in the end.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use irmin::{Id, Object};
 
 use super::fold::Replaced;
 use super::{Odb, UNPOISONED};
-use crate::error::{Result, io};
-use crate::file::sync_folder;
+use crate::error::Result;
+use crate::file;
 use crate::loose;
 use crate::pack::{Built, Gather, Pack, Writer};
 use crate::zlib::Effort;
@@ -62,11 +62,7 @@ impl Odb {
         // What was just written is what the next edit reads.
         if size <= SMALL {
             for object in new {
-                if let Ok(at) = built
-                    .places
-                    .binary_search_by_key(&object.id, |place| place.0)
-                {
-                    let offset = built.places[at].1;
+                if let Some(offset) = built.offset(&object.id) {
                     self.keep(&built.pack, offset, object.kind, &object.data, true);
                 }
             }
@@ -80,11 +76,10 @@ impl Odb {
     /// and by the time of its file it decides.
     fn is_spared(&self, packs: &[Arc<Pack>], id: &Id) -> bool {
         packs.iter().any(|pack| {
-            // In a pack of what is about to go, and whose times are not the file's: written again.
-            !pack.cruft
-                && pack
-                    .index()
-                    .is_ok_and(|index| matches!(index.find(id), Ok(Some(_))))
+            pack.index()
+                .is_ok_and(|index| matches!(index.find(id), Ok(Some(_))))
+                // In a pack of what is about to go, whose times are not the file's: written again.
+                && !pack.is_cruft()
                 && pack.freshen()
         }) || self.folders[1..]
             .iter()
@@ -104,28 +99,18 @@ impl Odb {
         packs.replaced.extend(replaced.iter().cloned());
     }
 
-    /// Returns when all objects written before survive a loss of power.
-    pub(crate) fn sync(&self) -> Result<()> {
+    /// Returns when all objects written before, and the file `with`, survive a loss of power.
+    pub(crate) fn sync(&self, with: Option<&Path>) -> Result<()> {
         let mut writing = self.writing.lock().expect(UNPOISONED);
-        if writing.unsynced.is_empty() {
-            return Ok(());
+        let mut files: Vec<PathBuf> = with.iter().map(|path| path.to_path_buf()).collect();
+        if !writing.unsynced.is_empty() {
+            files.push(self.pack_folder());
         }
-        for path in &writing.unsynced {
-            sync_pack(path)?;
+        for pack in &writing.unsynced {
+            files.extend([pack.clone(), pack.with_extension("idx")]);
         }
-        sync_folder(&self.pack_folder())?;
+        file::sync(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         writing.unsynced.clear();
         Ok(())
     }
-}
-
-pub(super) fn sync_pack(path: &std::path::Path) -> Result<()> {
-    for path in [path.to_path_buf(), path.with_extension("idx")] {
-        match std::fs::File::open(&path).and_then(|file| file.sync_all()) {
-            // Somebody's repack took it, and what it wrote instead it has synced.
-            Err(error) if crate::error::is_absent(&error) => {}
-            other => other.map_err(io("sync", &path))?,
-        }
-    }
-    Ok(())
 }

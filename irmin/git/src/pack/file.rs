@@ -20,8 +20,9 @@ pub(crate) struct Pack {
     pub(crate) path: PathBuf,
     /// Tells this pack from all others in caches, for the life of the process.
     pub(crate) number: u64,
-    /// Objects that nothing points to, kept until they are old enough to go (`.mtimes`).
-    pub(crate) cruft: bool,
+    /// Whether it is in our own folder.
+    pub(crate) own: bool,
+    cruft: OnceLock<bool>,
     /// Written by this process as one batch: no other packs were folded into it.
     pub(crate) single: bool,
     /// Whether its time was set to now, so that Git spares it.
@@ -50,13 +51,14 @@ pub(crate) enum Base {
 }
 
 impl Pack {
-    pub(crate) fn new(path: PathBuf, format: Format) -> Pack {
+    /// A pack of this path; `own`: in our own folder, not one that is borrowed from.
+    pub(crate) fn new(path: PathBuf, format: Format, own: bool) -> Pack {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let cruft = path.with_extension("mtimes").exists();
         Pack {
             path,
+            own,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            cruft,
+            cruft: OnceLock::new(),
             single: false,
             fresh: AtomicBool::new(false),
             format,
@@ -69,16 +71,16 @@ impl Pack {
     pub(crate) fn with_index(path: PathBuf, format: Format, index: Index) -> Pack {
         let pack = Pack {
             fresh: AtomicBool::new(true),
-            ..Pack::new(path, format)
+            ..Pack::new(path, format, true)
         };
-        let _ = pack.index.set(Ok(index));
+        let _ = (pack.index.set(Ok(index)), pack.cruft.set(false));
         pack
     }
 
     /// The index; the same error again once it failed.
     pub(crate) fn index(&self) -> Result<&Index> {
-        let path = self.path.with_extension("idx");
-        let index = self.index.get_or_init(|| Index::open(&path, self.format));
+        let open = || Index::open(&self.path.with_extension("idx"), self.format);
+        let index = self.index.get_or_init(open);
         index.as_ref().map_err(BackendError::clone)
     }
 
@@ -208,12 +210,10 @@ impl Pack {
             }
     }
 
-    /// Whether a repack must not take this pack away.
-    pub(crate) fn is_kept(&self) -> bool {
-        let beside = ["keep", "promisor", "mtimes", "bitmap"];
-        beside
-            .iter()
-            .any(|extension| self.path.with_extension(extension).exists())
+    /// Whether it holds objects that nothing points to, kept until they are old enough to go.
+    pub(crate) fn is_cruft(&self) -> bool {
+        let look = || self.path.with_extension("mtimes").exists();
+        *self.cruft.get_or_init(look)
     }
 
     /// Deletes the pack: the index first, with which it is gone for everybody.

@@ -7,7 +7,7 @@ use irmin::{Format, Id, Kind};
 use super::index::{self, Index, Place};
 use super::{OFFSET_DELTA, Pack};
 use crate::error::{Result, refused};
-use crate::file::{Source, Temporary};
+use crate::file::{self, Source, Temporary};
 use crate::hash::Hasher;
 use crate::zlib::{Deflate, Effort};
 
@@ -29,8 +29,19 @@ pub(crate) struct Writer {
 /// A pack that was written.
 pub(crate) struct Built {
     pub(crate) pack: Pack,
-    /// Where its objects are, by id.
-    pub(crate) places: Vec<(Id, u64)>,
+    /// By id.
+    places: Vec<Place>,
+}
+
+impl Built {
+    /// Where the object is.
+    pub(crate) fn offset(&self, id: &Id) -> Option<u64> {
+        let at = self
+            .places
+            .binary_search_by_key(id, |place| place.id)
+            .ok()?;
+        Some(self.places[at].offset)
+    }
 }
 
 const BUFFER: usize = 256 << 10;
@@ -120,8 +131,7 @@ impl Writer {
         let mut index_file = Temporary::new(&self.folder, "tmp_idx_")?;
         index_file.write(&index)?;
         if sync {
-            self.file.sync()?;
-            index_file.sync()?;
+            file::sync(&[self.file.path(), index_file.path()])?;
         }
         let path = self.folder.join(format!("pack-{sum}.pack"));
         let index_path = path.with_extension("idx");
@@ -129,11 +139,7 @@ impl Writer {
         index_file.place(&index_path)?;
         let index = Index::new(&index_path, Source::Memory(index.into()), self.format)?;
         Ok(Built {
-            places: self
-                .places
-                .iter()
-                .map(|place| (place.id, place.offset))
-                .collect(),
+            places: self.places,
             pack: Pack::with_index(path, self.format, index),
         })
     }

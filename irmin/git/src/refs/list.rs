@@ -113,20 +113,10 @@ impl Refs {
                 folders.push(name);
             } else if !name.ends_with(".lock") {
                 // A link to a folder is not followed: it may lead round in a circle.
-                let text = match kind.is_symlink() {
-                    true => fs::read_link(entry.path()).ok().and_then(|link| {
-                        let link = link.to_str().filter(|link| link.starts_with("refs/"));
-                        link.map(|link| format!("ref: {link}"))
-                    }),
-                    false => None,
-                };
-                let text = match text {
-                    Some(text) => Some(text),
-                    None => crate::layout::small_text(&entry.path())?,
-                };
+                let text = super::read(&entry.path())?;
                 // Gone since it was listed: then it is not here.
                 if let Some(text) = text {
-                    let target = self.target(&entry.path(), text.as_bytes());
+                    let target = self.target(&entry.path(), &text);
                     files.push((name, target));
                 }
             }

@@ -88,16 +88,36 @@ impl Lock {
         self.file.write_all(bytes).map_err(io("write", &self.path))
     }
 
-    pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(io("sync", &self.path))
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts what was written in the file's place, in one step, and gives the lock up.
-    pub(super) fn commit(&mut self, target: &Path) -> io::Result<()> {
+    ///
+    /// `synced`: what was written is on the disk. If not, and the file is there already, the two are
+    /// exchanged: ext4 takes a rename over a file as a wish to have the new one written at once, which
+    /// costs more than all the rest.
+    pub(super) fn commit(&mut self, target: &Path, synced: bool) -> io::Result<()> {
+        if !synced && exchange(&self.path, target) {
+            // The lock holds the old value now, and is given up when dropped.
+            return Ok(());
+        }
         fs::rename(&self.path, target)?;
         self.held = false;
         Ok(())
     }
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(new: &Path, old: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    // A folder must not become a lock.
+    old.is_file() && renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> bool {
+    false
 }
 
 impl Drop for Lock {

@@ -7,16 +7,20 @@ mod packed;
 mod update;
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use irmin::{BackendError, Format, Id, RefName};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::Durability;
-use crate::error::{Result, corrupt, io};
-use crate::layout::{Layout, small_text};
+use crate::error::{Result, corrupt, io, optional};
+use crate::layout::Layout;
 use list::Folder;
 use packed::Packed;
 
@@ -45,6 +49,41 @@ enum Target {
 const MAX_LINKS: usize = 5;
 
 const UNPOISONED: &str = "no thread panics while it holds this lock";
+
+/// More than any name with `ref: ` before it.
+const LONGEST: usize = 1100;
+
+/// What the file of a name says; `None` if there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    let opened = match options.open(path) {
+        // Git once kept symbolic names as links.
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            let link = fs::read_link(path).ok();
+            let link = link.and_then(|link| Some(link.to_str()?.to_owned()));
+            if let Some(name) = link.filter(|link| link.starts_with("refs/")) {
+                return Ok(Some(format!("ref: {name}").into()));
+            }
+            File::open(path)
+        }
+        other => other,
+    };
+    let Some(mut file) = optional(opened).map_err(io("open", path))? else {
+        return Ok(None);
+    };
+    let mut text = vec![0; LONGEST];
+    match file.read(&mut text) {
+        Ok(length) => {
+            text.truncate(length);
+            Ok(Some(text))
+        }
+        Err(error) if crate::error::is_absent(&error) => Ok(None),
+        Err(error) => Err(io("read", path)(error)),
+    }
+}
 
 impl Refs {
     pub(crate) fn new(layout: Arc<Layout>, durability: Durability) -> Refs {
@@ -99,21 +138,13 @@ impl Refs {
 
     fn loose(&self, name: &RefName) -> Result<Option<Target>> {
         let path = self.path(name.as_str());
-        // Git once kept symbolic names as links.
-        if let Ok(link) = fs::read_link(&path)
-            && let Some(target) = link.to_str().filter(|target| target.starts_with("refs/"))
-        {
-            return self
-                .target(&path, format!("ref: {target}").as_bytes())
-                .map(Some);
-        }
-        match small_text(&path)? {
+        match read(&path)? {
             None => Ok(None),
-            Some(text) => self.target(&path, text.as_bytes()).map(Some),
+            Some(text) => self.target(&path, &text).map(Some),
         }
     }
 
-    fn target(&self, path: &std::path::Path, text: &[u8]) -> Result<Target> {
+    fn target(&self, path: &Path, text: &[u8]) -> Result<Target> {
         if let Some(name) = text.strip_prefix(b"ref:") {
             let name = std::str::from_utf8(name).ok().map(str::trim);
             return name
@@ -157,12 +188,8 @@ impl Refs {
     /// Returns when the names as they are survive a loss of power.
     pub(crate) fn sync(&self) -> Result<()> {
         let mut updating = self.updating.lock().expect(UNPOISONED);
-        for path in &updating.unsynced {
-            match fs::File::open(path).and_then(|file| file.sync_all()) {
-                Err(error) if crate::error::is_absent(&error) => {}
-                other => other.map_err(io("sync", path))?,
-            }
-        }
+        let paths: Vec<&Path> = updating.unsynced.iter().map(PathBuf::as_path).collect();
+        crate::file::sync(&paths)?;
         updating.unsynced.clear();
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::packed::NewLine;
 use super::{Refs, UNPOISONED};
 use crate::Durability;
 use crate::error::{Result, io, is_absent, refused};
-use crate::file::sync_folder;
+use crate::file;
 use crate::odb::Odb;
 
 /// What only one thread at a time does.
@@ -70,9 +70,7 @@ impl Refs {
         if changes.is_empty() {
             return Ok(());
         }
-        if self.durability == Durability::Ordered {
-            odb.sync()?;
-        }
+
         let (mut packable, apart): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(|change| {
                 change.name.as_str().starts_with("refs/")
@@ -185,14 +183,16 @@ impl Refs {
         let name = change.name.as_str();
         if let Some(id) = change.edit.new {
             lock.write(format!("{id}\n").as_bytes())?;
-            if self.durability == Durability::Ordered {
-                lock.sync()?;
+            let ordered = self.durability == Durability::Ordered;
+            if ordered {
+                // The objects and the new value together, then the name.
+                odb.sync(Some(lock.path()))?;
             }
             self.log(&change.name, change.found, &id, odb)?;
-            if let Err(first) = lock.commit(&change.path) {
+            if let Err(first) = lock.commit(&change.path, ordered) {
                 // An empty folder, which a deleted name left.
                 remove_empty(&change.path);
-                if lock.commit(&change.path).is_err() {
+                if lock.commit(&change.path, ordered).is_err() {
                     return Err(match first.kind() {
                         ErrorKind::IsADirectory | ErrorKind::DirectoryNotEmpty => {
                             self.clash(change)
@@ -225,6 +225,9 @@ impl Refs {
         odb: &Odb,
         updating: &mut Updating,
     ) -> Result<(), UpdateError> {
+        if self.durability == Durability::Ordered {
+            odb.sync(None)?;
+        }
         let mut before = Vec::new();
         for change in changes.iter() {
             let packed = self.packed()?.get(change.name.as_str());
@@ -288,10 +291,10 @@ impl Refs {
             .into(),
         })?;
         lock.write(&self.packed()?.with(changes))?;
-        lock.sync()?;
-        lock.commit(&path).map_err(io("replace", &path))?;
+        file::sync(&[lock.path()])?;
+        lock.commit(&path, true).map_err(io("replace", &path))?;
         *self.packed.lock().expect(UNPOISONED) = None;
-        sync_folder(&self.layout.common)?;
+        file::sync(&[&self.layout.common])?;
         Ok(())
     }
 
