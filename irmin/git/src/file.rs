@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 
 use crate::error::{Result, io, optional};
 
@@ -64,33 +65,23 @@ pub(crate) fn touch(path: &Path) -> bool {
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).is_ok()
 }
 
-/// Makes files, and what is in folders, survive a loss of power. All at once: a file system with a
-/// journal commits it once for all of them. What is gone is left out: somebody's repack took it, and
-/// what it wrote instead it has synced.
+/// Makes files, and what is in folders, survive a loss of power. What is gone is left out: somebody's
+/// repack took it, and what it wrote instead it has synced.
 pub(crate) fn sync(paths: &[&Path]) -> Result<()> {
-    let one = |path: &Path| match File::open(path).and_then(|file| file.sync_all()) {
-        Err(error) if crate::error::is_absent(&error) => Ok(()),
-        other => other.map_err(io("sync", path)),
-    };
-    for some in paths.chunks(AT_ONCE) {
-        let [first, others @ ..] = some else { continue };
-        std::thread::scope(|threads| {
-            let others: Vec<_> = others
-                .iter()
-                .map(|path| threads.spawn(|| one(path)))
-                .collect();
-            let first = one(first);
-            let others = others
-                .into_iter()
-                .map(|other| other.join().expect("does not panic"));
-            others.fold(first, Result::and)
-        })?;
+    let mut open = Vec::with_capacity(paths.len());
+    for &path in paths {
+        if let Some(file) = optional(File::open(path)).map_err(io("open", path))? {
+            // Begins to write and does not wait: a file system with a journal then commits it once
+            // for all of them.
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            open.push((path, file));
+        }
+    }
+    for (path, file) in open {
+        file.sync_all().map_err(io("sync", path))?;
     }
     Ok(())
 }
-
-/// So many files are synced by a thread each.
-const AT_ONCE: usize = 8;
 
 /// A file under a name that nobody else uses, gone when dropped unless it is put in its place.
 pub(crate) struct Temporary {

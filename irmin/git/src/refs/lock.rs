@@ -20,7 +20,7 @@ pub(super) struct Lock {
 
 /// How long another writer's lock is waited for. Git gives up sooner (0.1 s for a name, 1 s for
 /// `packed-refs`); it also holds no lock for long.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a lock was not taken.
 #[derive(Debug)]
