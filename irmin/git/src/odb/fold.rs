@@ -4,9 +4,9 @@
 //! of the next size. An object is written again about four times in its life, and there are fewer
 //! than fifty packs, from where on `git gc --auto` begins to work.
 //!
-//! Git reads beside us: it lists the packs, then opens one, and if that is gone lists once more. So
-//! what a pack is folded into must live for a while: packs that were themselves made by folding are
-//! deleted [`GRACE`] later. While `git gc` is at work nothing is deleted.
+//! Git reads beside us: it lists the packs, then opens one, and if that is gone lists once more. Listing
+//! is no single moment, so that a list may lack the new pack and name one that was folded into it. What
+//! was folded is therefore deleted [`GRACE`] later; and while `git gc` is at work nothing is.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, OpenOptions};
@@ -29,10 +29,14 @@ const MANY: usize = 12;
 const SIZES: [u32; 4] = [48, 576, 6912, 82_944];
 /// Packs beyond this many bytes are left alone: rewriting them is `git gc`'s decision.
 const LARGEST: u64 = 64 << 20;
-/// How long a folded pack stays after it was folded again.
+/// How long a pack stays after it was folded into another.
 const GRACE: Duration = Duration::from_secs(2);
-/// At most so many stay.
-const LINGERING: usize = 128;
+/// At most so many stay: at thousands of commits a second they are all gone after some 50 ms, and Git
+/// lists its packs in a few.
+const LINGERING: usize = 256;
+/// How long a pack stays at least when the store is closed. Those that are younger stay, and who opens
+/// it the next time folds them again.
+const CLOSING: Duration = Duration::from_millis(100);
 /// At most so many stay while `git gc` is at work.
 const DURING_GC: usize = 4096;
 /// When a lock of `git gc` means nothing any more.
@@ -82,11 +86,10 @@ impl Odb {
             !kept
                 .iter()
                 .any(|kept| beside.contains(&name.with_extension(kept)))
-                && (pack.single
-                    || pack
-                        .path
-                        .metadata()
-                        .is_ok_and(|found| found.len() <= LARGEST))
+                && pack
+                    .path
+                    .metadata()
+                    .is_ok_and(|found| found.len() <= LARGEST)
         };
         let is_small = |pack: &&Arc<Pack>| {
             let mut small = by_size[..=largest].iter().flatten();
@@ -157,19 +160,10 @@ impl Odb {
             replaced.insert(pack.path.clone());
         }
         self.add(built, &replaced);
-        for pack in folded.iter().filter(|pack| replaced.contains(&pack.path)) {
-            // Nothing was folded into one that was written as it is: nobody looks for it as the second.
-            let since = now
-                .checked_sub(GRACE)
-                .filter(|_| pack.single)
-                .unwrap_or(now);
-            let path = pack.path.clone();
-            if pack.single {
-                writing.replaced.push_front(Replaced { path, since });
-            } else {
-                writing.replaced.push_back(Replaced { path, since });
-            }
-        }
+        let lingering = replaced
+            .into_iter()
+            .map(|path| Replaced { path, since: now });
+        writing.replaced.extend(lingering);
         self.delete_replaced(writing);
         Ok(())
     }
@@ -207,12 +201,14 @@ impl Odb {
         self.packs.write().expect(UNPOISONED).replaced.remove(path);
     }
 
-    /// Deletes the packs that linger, for who closes the store.
+    /// Deletes the packs that lingered long enough, for who closes the store.
     pub(crate) fn close(&self) {
         if let Ok(mut writing) = self.writing.lock()
             && !self.is_collecting()
         {
-            while let Some(first) = writing.replaced.pop_front() {
+            while let Some(first) = writing.replaced.pop_front()
+                && first.since.elapsed() >= CLOSING
+            {
                 self.delete(&first.path);
             }
         }

@@ -44,7 +44,7 @@ impl Odb {
         }
         let size: usize = new.iter().map(|object| object.data.len()).sum();
         let folder = self.pack_folder();
-        let mut built = if size <= SMALL {
+        let built = if size <= SMALL {
             let mut writer = Writer::new(&folder, self.format, new.len(), Effort::Stored)?;
             for object in new.iter().rev() {
                 writer.whole(object.id, object.kind, &object.data)?;
@@ -58,7 +58,6 @@ impl Odb {
             }
             gather.into_writer().finish(false)?
         };
-        built.pack.single = true;
         // What was just written is what the next edit reads.
         if size <= SMALL {
             for object in new {

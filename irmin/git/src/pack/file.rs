@@ -23,8 +23,6 @@ pub(crate) struct Pack {
     /// Whether it is in our own folder.
     pub(crate) own: bool,
     cruft: OnceLock<bool>,
-    /// Written by this process as one batch: no other packs were folded into it.
-    pub(crate) single: bool,
     /// Whether its time was set to now, so that Git spares it.
     pub(crate) fresh: AtomicBool,
     format: Format,
@@ -59,7 +57,6 @@ impl Pack {
             own,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             cruft: OnceLock::new(),
-            single: false,
             fresh: AtomicBool::new(false),
             format,
             index: OnceLock::new(),
