@@ -121,6 +121,15 @@ impl Temporary {
         self.file.write_all(bytes).map_err(io("write", self.path()))
     }
 
+    /// Gives it a second name; an empty file where there are no links.
+    pub(crate) fn link(&self, name: &Path) -> Result<()> {
+        let linked = fs::hard_link(self.path(), name).or_else(|_| {
+            let mut options = OpenOptions::new();
+            options.append(true).create(true).open(name).map(drop)
+        });
+        linked.map_err(io("make", name))
+    }
+
     /// Gives it its name, in one step.
     pub(crate) fn place(mut self, name: &Path) -> Result<()> {
         fs::rename(self.path(), name).map_err(io("make", name))?;

@@ -82,7 +82,9 @@ impl Odb {
         }
         let is_free = |pack: &&Arc<Pack>| {
             let name = PathBuf::from(pack.path.file_name().unwrap_or_default());
+            let ours = writing.pending.contains(&pack.path);
             let kept = ["keep", "promisor", "mtimes", "bitmap"];
+            let kept = &kept[usize::from(ours)..];
             !kept
                 .iter()
                 .any(|kept| beside.contains(&name.with_extension(kept)))
@@ -138,11 +140,14 @@ impl Odb {
                 kept.push((id, kind, data));
             }
         }
+        let pending = folded
+            .iter()
+            .any(|pack| writing.pending.contains(&pack.path));
         // What survives a loss of power today must do so afterwards.
         let durable = folded
             .iter()
             .any(|pack| !writing.unsynced.contains(&pack.path));
-        let built = gather.into_writer().finish(durable)?;
+        let built = gather.into_writer().finish(durable, pending)?;
         if durable {
             file::sync(&[&folder])?;
         } else {
@@ -158,6 +163,9 @@ impl Odb {
         for pack in folded.iter().filter(|pack| pack.path != built.pack.path) {
             writing.unsynced.remove(&pack.path);
             replaced.insert(pack.path.clone());
+        }
+        if pending {
+            writing.pending.fold(&replaced, &built.pack.path);
         }
         self.add(built, &replaced);
         let lingering = replaced
@@ -203,9 +211,11 @@ impl Odb {
 
     /// Deletes the packs that lingered long enough, for who closes the store.
     pub(crate) fn close(&self) {
-        if let Ok(mut writing) = self.writing.lock()
-            && !self.is_collecting()
-        {
+        let Ok(mut writing) = self.writing.lock() else {
+            return;
+        };
+        writing.pending.release_all();
+        if !self.is_collecting() {
             while let Some(first) = writing.replaced.pop_front()
                 && first.since.elapsed() >= CLOSING
             {

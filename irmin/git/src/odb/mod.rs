@@ -2,6 +2,7 @@
 //! from (alternates).
 
 mod fold;
+mod pending;
 mod read;
 mod write;
 
@@ -75,6 +76,7 @@ impl Odb {
             writing: Mutex::default(),
             folders,
         };
+        pending::sweep(&odb.pack_folder());
         odb.refresh()?;
         Ok(odb)
     }

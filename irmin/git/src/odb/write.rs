@@ -7,6 +7,7 @@ use std::sync::Arc;
 use irmin::{Id, Object};
 
 use super::fold::Replaced;
+use super::pending::Pending;
 use super::{Odb, UNPOISONED};
 use crate::error::Result;
 use crate::file;
@@ -21,6 +22,8 @@ pub(super) struct Writing {
     pub(super) unsynced: HashSet<PathBuf>,
     /// Packs whose objects are in another, the longest first.
     pub(super) replaced: VecDeque<Replaced>,
+    /// Packs whose objects no name leads to yet.
+    pub(super) pending: Pending,
 }
 
 /// A batch up to this size is written as it is: it is folded into a larger pack soon, and squeezed
@@ -49,14 +52,14 @@ impl Odb {
             for object in new.iter().rev() {
                 writer.whole(object.id, object.kind, &object.data)?;
             }
-            writer.finish(false)?
+            writer.finish(false, true)?
         } else {
             let writer = Writer::new(&folder, self.format, new.len(), Effort::Usual)?;
             let mut gather = Gather::new(self.format, writer);
             for object in new.iter().rev() {
                 gather.push(object.id, object.kind, &object.data)?;
             }
-            gather.into_writer().finish(false)?
+            gather.into_writer().finish(false, true)?
         };
         // What was just written is what the next edit reads.
         if size <= SMALL {
@@ -67,8 +70,16 @@ impl Odb {
             }
         }
         writing.unsynced.insert(built.pack.path.clone());
+        writing.pending.push(built.pack.path.clone());
         self.add(built, &HashSet::new());
-        self.fold(&mut writing)
+        // The objects are here, whether or not folding goes well; if not, the next write tries again.
+        let _ = self.fold(&mut writing);
+        Ok(())
+    }
+
+    /// This thread moved a name: what it wrote before is led to now.
+    pub(crate) fn release(&self) {
+        self.writing.lock().expect(UNPOISONED).pending.release();
     }
 
     /// Whether the object is here and stays: Git's garbage collection spares what was lately written,

@@ -114,8 +114,9 @@ impl Writer {
     }
 
     /// Puts the pack in its place, then the index, with which it is there for everybody. `sync`:
-    /// only when both would survive a loss of power (the folder is the caller's).
-    pub(crate) fn finish(mut self, sync: bool) -> Result<Built> {
+    /// only when both would survive a loss of power (the folder is the caller's). `keep`: with a mark
+    /// beside it that says it is not to be deleted.
+    pub(crate) fn finish(mut self, sync: bool, keep: bool) -> Result<Built> {
         assert_eq!(
             self.places.len(),
             self.expected as usize,
@@ -135,6 +136,9 @@ impl Writer {
         }
         let path = self.folder.join(format!("pack-{sum}.pack"));
         let index_path = path.with_extension("idx");
+        if keep {
+            self.file.link(&path.with_extension("keep"))?;
+        }
         self.file.place(&path)?;
         index_file.place(&index_path)?;
         let index = Index::new(&index_path, Source::Memory(index.into()), self.format)?;

@@ -87,6 +87,7 @@ impl Refs {
             self.change_one(&mut change, odb, &mut updating)?;
         }
         self.moved();
+        odb.release();
         Ok(())
     }
 
