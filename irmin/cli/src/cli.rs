@@ -1,0 +1,311 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A store that branches, merges and watches, and speaks Git
+#[derive(Debug, Parser)]
+#[command(name = "irmin", version, max_term_width = 100, after_help = HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The repository, or a folder inside it [default: $GIT_DIR, or the current folder]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub repo: Option<PathBuf>,
+
+    /// Write one JSON object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+const HELP: &str = "Examples:
+  irmin init notes                          make a Git repository in the folder notes
+  irmin set greeting/en hello               commit a value to the current branch
+  irmin get greeting/en                     print it
+  irmin merge --dry-run main topic          the tree of the merge, or the paths in conflict
+  irmin watch main                          print every change of the branch as it happens
+
+A NAME is what Git takes: a branch or tag, HEAD or @, a full or abbreviated id, with ~3, ^2 or
+^{} behind it. A PATH begins at the root of the tree. Work trees and the index are not touched.
+
+Exit codes: 0; 1 for a conflict, and for what is not there; 2 for a mistake in what was typed;
+3 for all else.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an empty repository
+    Init(Init),
+    /// Print the contents of a file
+    Get(Get),
+    /// Commit new contents of a file
+    Set(Set),
+    /// Commit the removal of files
+    Rm(Rm),
+    /// List the names in a directory
+    Ls(List),
+    /// List all files below a directory, with their paths
+    Tree(List),
+    /// Show the commits of a name, the latest first
+    Log(Log),
+    /// List the branches, the current one marked with a star
+    Branches(Branches),
+    /// Print the best common ancestors of two commits: one full id a line, sorted
+    Lcas(Lcas),
+    /// Merge a commit into a branch, or try what a merge would give
+    Merge(Merge),
+    /// List the files that differ between two commits
+    Diff(Diff),
+    /// Print every change of a branch as it happens
+    Watch(Watch),
+    /// Print the history as a graph for Graphviz
+    Dot(Dot),
+}
+
+/// `irmin init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  irmin init
+  irmin init notes --object-format sha256
+  irmin init --bare /srv/notes.git")]
+pub struct Init {
+    /// Where [default: --repo, or the current folder]
+    pub path: Option<PathBuf>,
+    /// How objects are named
+    #[arg(long, value_enum, default_value_t)]
+    pub object_format: ObjectFormat,
+    /// Make the folder itself the repository, without a work tree
+    #[arg(long)]
+    pub bare: bool,
+}
+
+/// How objects are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ObjectFormat {
+    /// Git's first format, which every server takes
+    #[default]
+    Sha1,
+    /// Git's second format
+    Sha256,
+}
+
+/// `irmin get`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints the bytes as they are; on a terminal, control characters are shown escaped.
+With --json the contents are in \"text\", or in hexadecimal digits in \"hex\" if they are no text.
+
+Examples:
+  irmin get greeting/en
+  irmin get greeting/en --at main~3 > old"
+)]
+pub struct Get {
+    /// The file
+    pub path: OsString,
+    /// The commit to look into
+    #[arg(long, value_name = "NAME", default_value = "HEAD")]
+    pub at: String,
+}
+
+/// The branch that is changed, and what its commit says.
+#[derive(Debug, Args)]
+pub struct Commit {
+    /// The branch to commit to [default: the current one]; begins with this commit if it is new
+    #[arg(long, value_name = "BRANCH")]
+    pub branch: Option<String>,
+    /// The message of the commit
+    #[arg(long, short, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `irmin set`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints the id of the commit; if nothing is different, none is made, and the id is that of the
+last one. A file that is there keeps its mode. The author is the one that Git would name.
+
+Examples:
+  irmin set greeting/en hello
+  echo hello | irmin set greeting/en -m 'Greet in English'
+  irmin set logo.png --branch drafts < logo.png"
+)]
+pub struct Set {
+    /// The file
+    pub path: OsString,
+    /// The contents, without a line end added [default: standard input]
+    pub value: Option<OsString>,
+    /// Where to commit.
+    #[command(flatten)]
+    pub commit: Commit,
+}
+
+/// `irmin rm`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Removes all of the paths in one commit, or none if one of them is not there.
+
+Examples:
+  irmin rm greeting/en
+  irmin rm -r greeting drafts -m 'Clean up'"
+)]
+pub struct Rm {
+    /// The files
+    #[arg(required = true)]
+    pub paths: Vec<OsString>,
+    /// Remove directories too, with all that is below them
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// Where to commit.
+    #[command(flatten)]
+    pub commit: Commit,
+}
+
+/// `irmin ls`, `irmin tree`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A directory's name is shown with a slash. Names with control characters are quoted as Git quotes
+them.
+
+Examples:
+  irmin ls
+  irmin ls greeting --at v1.0
+  irmin tree --json"
+)]
+pub struct List {
+    /// The directory [default: the root]
+    pub path: Option<OsString>,
+    /// The commit to look into
+    #[arg(long, value_name = "NAME", default_value = "HEAD")]
+    pub at: String,
+}
+
+/// `irmin log`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  irmin log
+  irmin log main~10 -n 5
+  irmin log -- greeting/en                  the commits that changed this file or directory
+  irmin log topic -n 1 -- greeting/en       the one that last modified it")]
+pub struct Log {
+    /// Where to begin
+    #[arg(default_value = "HEAD")]
+    pub name: String,
+    /// Show no more than so many commits
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    pub limit: Option<usize>,
+    /// Only commits that changed what is at this path
+    #[arg(last = true)]
+    pub path: Option<OsString>,
+}
+
+/// `irmin branches`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  irmin branches
+  irmin branches --json")]
+pub struct Branches {}
+
+/// `irmin lcas`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exits with 1 if there is none: the histories are unrelated.
+
+Examples:
+  irmin lcas main topic
+  irmin lcas v1.0 main~3"
+)]
+pub struct Lcas {
+    /// A commit
+    pub a: String,
+    /// Another one
+    pub b: String,
+}
+
+/// `irmin merge`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Files are merged line by line; what both sides changed in the same place is a conflict, and so is
+a file where the other side has a directory. Renames are not looked for: a file that one side
+renamed and the other changed is a conflict at its old path.
+
+Prints the id of the commit that the branch is at afterwards. On a conflict the branch stays where
+it is; the paths in conflict are printed, one a line, and the exit code is 1. --dry-run changes
+nothing at all: it prints the id of the merged tree, or the paths in conflict.
+
+Examples:
+  irmin merge topic
+  irmin merge topic --branch release -m 'Release the topic'
+  irmin merge --dry-run main topic"
+)]
+pub struct Merge {
+    /// The commit to merge; with --dry-run the two sides, OURS and THEIRS
+    #[arg(required = true, num_args = 1..=2, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Only tell what the merge would give
+    #[arg(long, conflicts_with_all = ["branch", "message"])]
+    pub dry_run: bool,
+    /// The branch to merge into [default: the current one]
+    #[arg(long, value_name = "BRANCH")]
+    pub branch: Option<String>,
+    /// The message of the commit
+    #[arg(long, short, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+/// `irmin diff`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A is for a file that was added, D for one that was deleted, M for other contents or another mode,
+T for a file that became a link or module or the other way round. Exits with 0 in any case.
+
+Examples:
+  irmin diff main~1                         what the last commit changed
+  irmin diff v1.0 main --json"
+)]
+pub struct Diff {
+    /// The older commit
+    pub old: String,
+    /// The newer commit
+    #[arg(default_value = "HEAD")]
+    pub new: String,
+}
+
+/// `irmin watch`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The first line is where the branch is now, and every further one is a move of it, with its position
+and the ids of the commits before and after (- for none); the files that differ follow, as in diff.
+Moves are noticed whoever makes them, git included, within a tenth of a second. Who reads slowly
+skips states in between, and always gets the last one.
+
+Examples:
+  irmin watch
+  irmin watch main greeting --json
+  irmin watch --count 1                     wait for one change"
+)]
+pub struct Watch {
+    /// The branch [default: the current one]
+    pub branch: Option<String>,
+    /// Only changes at or below this path
+    pub path: Option<OsString>,
+    /// End after so many changes
+    #[arg(long, value_name = "COUNT")]
+    pub count: Option<u64>,
+}
+
+/// `irmin dot`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  irmin dot | dot -Tsvg > history.svg
+  irmin dot main topic -n 100")]
+pub struct Dot {
+    /// Where to begin [default: all branches and tags]
+    pub names: Vec<String>,
+    /// Show no more than so many commits
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    pub limit: Option<usize>,
+}

@@ -1,0 +1,210 @@
+//! What Git's configuration says about the user (git-config(1)).
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Failure, Result};
+
+/// How deep files may include others, as in Git.
+const MAX_DEPTH: usize = 10;
+/// More than any configuration needs.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Keys in lower case (`user.name`) with their values, in the order in which they were read.
+#[derive(Default)]
+pub struct Config(Vec<(String, String)>);
+
+impl Config {
+    /// Reads the machine's, the user's and the repository's files, and `GIT_CONFIG_COUNT`, as Git
+    /// does. `include.path` is followed; conditional includes are not.
+    pub fn read(repository: &Path) -> Result<Config> {
+        let mut config = Config::default();
+        for file in files(repository) {
+            config.file(&file, 0)?;
+        }
+        let count = env::var("GIT_CONFIG_COUNT").ok();
+        let count: usize = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+        for at in 0..count.min(1000) {
+            let pair = (
+                env::var(format!("GIT_CONFIG_KEY_{at}")),
+                env::var(format!("GIT_CONFIG_VALUE_{at}")),
+            );
+            if let (Ok(key), Ok(value)) = pair {
+                config.0.push((key.to_ascii_lowercase(), value));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The last value of a key that is not empty.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.0.iter().rev().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn file(&mut self, path: &Path, depth: usize) -> Result<()> {
+        let broken = |what: String| {
+            Failure::broken(format_args!("the configuration {} {what}", path.display()))
+        };
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() && found.len() > MAX_BYTES => {
+                return Err(broken("is over 4 MiB".into()));
+            }
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => {}
+            // One that is not there, or not for us to read, says nothing.
+            Err(_) => return Ok(()),
+        }
+        if depth > MAX_DEPTH {
+            return Err(broken("is included too deep; it may include itself".into()));
+        }
+        let bytes = fs::read(path).map_err(|error| broken(format!("cannot be read: {error}")))?;
+        let lines = parse(&String::from_utf8_lossy(&bytes))
+            .map_err(|line| broken(format!("is wrong in line {line}; correct it")))?;
+        for (key, value) in lines {
+            if key == "include.path" {
+                let target = match (value.strip_prefix("~/"), env::var_os("HOME")) {
+                    (Some(rest), Some(home)) => Path::new(&home).join(rest),
+                    _ => path.parent().unwrap_or(Path::new("")).join(&value),
+                };
+                self.file(&target, depth + 1)?;
+            }
+            self.0.push((key, value));
+        }
+        Ok(())
+    }
+}
+
+fn files(repository: &Path) -> Vec<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let home = set("HOME").map(PathBuf::from);
+    let mut files = Vec::new();
+    let no_system = env::var("GIT_CONFIG_NOSYSTEM").unwrap_or_default();
+    if !matches!(no_system.as_str(), "1" | "true" | "yes" | "on") {
+        files.push(env::var_os("GIT_CONFIG_SYSTEM").map_or("/etc/gitconfig".into(), PathBuf::from));
+    }
+    match env::var_os("GIT_CONFIG_GLOBAL") {
+        Some(file) => files.push(file.into()),
+        None => {
+            let folder = set("XDG_CONFIG_HOME").map(PathBuf::from);
+            let folder = folder.or_else(|| home.as_ref().map(|home| home.join(".config")));
+            files.extend(folder.map(|folder| folder.join("git/config")));
+            files.extend(home.map(|home| home.join(".gitconfig")));
+        }
+    }
+    // A further work tree shares the configuration of the first.
+    let common = fs::read_to_string(repository.join("commondir"));
+    let common = common.map_or_else(
+        |_| repository.into(),
+        |common| repository.join(common.trim_end()),
+    );
+    files.push(common.join("config"));
+    files
+}
+
+/// The keys and values of a file, or the line that is wrong.
+fn parse(text: &str) -> std::result::Result<Vec<(String, String)>, usize> {
+    let mut found = Vec::new();
+    let mut section = String::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        let mut line = line.trim_start();
+        if let Some(head) = line.strip_prefix('[') {
+            let (head, rest) = head.split_once(']').ok_or(at + 1)?;
+            section = match head.split_once(['"']) {
+                Some((name, sub)) => format!("{}.{sub}", name.trim_end().to_ascii_lowercase()),
+                None => head.to_ascii_lowercase(),
+            };
+            line = rest.trim_start();
+        }
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        let (key, rest) = line.split_once('=').unwrap_or((line, ""));
+        let key = format!("{section}.{}", key.trim().to_ascii_lowercase());
+        let mut value = Value::default();
+        value.line(rest.trim_start()).ok_or(at + 1)?;
+        while value.goes_on {
+            let (at, line) = lines.next().ok_or(at + 1)?;
+            value.line(line).ok_or(at + 1)?;
+        }
+        if value.in_quotes {
+            return Err(at + 1);
+        }
+        value.text.truncate(value.end);
+        found.push((key, value.text));
+    }
+    Ok(found)
+}
+
+/// A value that is being read: spaces at its end do not count, and a backslash joins lines.
+#[derive(Default)]
+struct Value {
+    text: String,
+    end: usize,
+    in_quotes: bool,
+    goes_on: bool,
+}
+
+impl Value {
+    fn line(&mut self, line: &str) -> Option<()> {
+        self.goes_on = false;
+        let mut chars = line.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => self.in_quotes = !self.in_quotes,
+                '#' | ';' if !self.in_quotes => break,
+                '\\' => {
+                    let escaped = match chars.next() {
+                        None => {
+                            self.goes_on = true;
+                            break;
+                        }
+                        Some('n') => '\n',
+                        Some('t') => '\t',
+                        Some('b') => '\x08',
+                        Some(c @ ('"' | '\\')) => c,
+                        Some(_) => return None,
+                    };
+                    self.text.push(escaped);
+                    self.end = self.text.len();
+                }
+                c => {
+                    self.text.push(c);
+                    if self.in_quotes || !c.is_whitespace() {
+                        self.end = self.text.len();
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_git_reads_it() {
+        let text = "# mine\n[User] name = Ada \\\n L. ; so\n\temail=\" a@b \" \n[alias \"x.Y\"]\nq = \"\\\"\\\\#\"\n[a]b\n";
+        let found = parse(text).unwrap();
+        let wanted = [
+            ("user.name", "Ada  L."),
+            ("user.email", " a@b "),
+            ("alias.x.Y\".q", "\"\\#"),
+            ("a.b", ""),
+        ];
+        assert_eq!(found.len(), wanted.len());
+        for ((key, value), (wanted_key, wanted_value)) in found.iter().zip(wanted) {
+            assert_eq!(value, wanted_value, "{key}");
+            if !wanted_key.contains('"') {
+                assert_eq!(key, wanted_key);
+            }
+        }
+        assert_eq!(parse("[a]\nb = \"c\n").err(), Some(2));
+        assert_eq!(parse("[a\n").err(), Some(1));
+    }
+}

@@ -1,0 +1,212 @@
+//! What went wrong, what to do about it, and the exit code that says so.
+
+use std::io::{self, IsTerminal as _};
+
+use irmin::merge::MergeError;
+use irmin::{
+    BackendError, CommitError, HistoryError, PathError, ReadError, RefNameError, UpdateError,
+    WriteError,
+};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
+
+use crate::output::harmless;
+
+/// What a command gives.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// A command that did not do what was asked.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Failure {
+    /// Something is not there.
+    #[error("{what}")]
+    Absent {
+        /// What, and where it was looked for.
+        what: String,
+        /// What to do.
+        #[help]
+        help: Option<String>,
+    },
+    /// A mistake in what was typed.
+    #[error("{what}")]
+    Usage {
+        /// Which.
+        what: String,
+        /// What to type instead.
+        #[help]
+        help: Option<String>,
+    },
+    /// All else.
+    #[error("{what}")]
+    Broken {
+        /// What happened, to what.
+        what: String,
+        /// What to do.
+        #[help]
+        help: Option<String>,
+    },
+    /// Nobody reads what is written.
+    #[error("nobody reads the output")]
+    Closed,
+}
+
+impl Failure {
+    /// Something is not there.
+    pub fn absent(what: impl Into<String>, help: impl Into<String>) -> Failure {
+        Failure::Absent {
+            what: what.into(),
+            help: Some(help.into()),
+        }
+    }
+
+    /// A mistake in what was typed.
+    pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Failure {
+        Failure::Usage {
+            what: what.into(),
+            help: Some(help.into()),
+        }
+    }
+
+    /// All else. The store's own errors say what to do.
+    pub fn broken(what: impl ToString) -> Failure {
+        Failure::Broken {
+            what: what.to_string(),
+            help: None,
+        }
+    }
+
+    /// All else, and what to do.
+    pub fn broken_with(what: impl Into<String>, help: impl Into<String>) -> Failure {
+        Failure::Broken {
+            what: what.into(),
+            help: Some(help.into()),
+        }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::Closed => 0,
+            Failure::Absent { .. } => 1,
+            Failure::Usage { .. } => 2,
+            Failure::Broken { .. } => 3,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::broken(format_args!("the output could not be written: {error}")),
+        }
+    }
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Failure {
+        Failure::broken(error)
+    }
+}
+
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Failure {
+        Failure::Usage {
+            what: error.to_string(),
+            help: None,
+        }
+    }
+}
+
+impl From<RefNameError> for Failure {
+    fn from(error: RefNameError) -> Failure {
+        Failure::Usage {
+            what: error.to_string(),
+            help: None,
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Failure {
+        match error {
+            ReadError::Path(error) => error.into(),
+            error => Failure::broken(error),
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Failure {
+        let what = error.to_string();
+        match error {
+            WriteError::Read(error) => error.into(),
+            WriteError::NotFound { .. } => Failure::Absent { what, help: None },
+            WriteError::FileInTheWay { .. } | WriteError::DirInTheWay { .. } => {
+                Failure::Usage { what, help: None }
+            }
+            _ => Failure::broken(what),
+        }
+    }
+}
+
+impl From<UpdateError> for Failure {
+    fn from(error: UpdateError) -> Failure {
+        Failure::broken(error)
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Failure {
+        match error {
+            CommitError::Write(error) => error.into(),
+            error => Failure::broken(error),
+        }
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Failure {
+        Failure::broken(error)
+    }
+}
+
+impl From<MergeError> for Failure {
+    fn from(error: MergeError) -> Failure {
+        match error {
+            MergeError::Commit(error) => error.into(),
+            error => Failure::broken(error),
+        }
+    }
+}
+
+/// Writes a failure to standard error: drawn on a terminal, plain lines elsewhere.
+pub fn print(mut failure: Failure) {
+    if let Failure::Absent { what, help }
+    | Failure::Usage { what, help }
+    | Failure::Broken { what, help } = &mut failure
+    {
+        *what = harmless(what);
+        *help = help.as_deref().map(harmless);
+    }
+    let terminal = io::stderr().is_terminal();
+    let report = Report::new(failure);
+    let mut text = String::new();
+    if terminal {
+        let theme = match std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            true => GraphicalTheme::unicode_nocolor(),
+            false => GraphicalTheme::unicode(),
+        };
+        let handler = GraphicalReportHandler::new_themed(theme);
+        if handler.render_report(&mut text, report.as_ref()).is_err() {
+            text.clear();
+        }
+    }
+    if text.is_empty() {
+        text = format!("error: {report}\n");
+        if let Some(help) = report.help() {
+            text += &format!("  help: {}\n", help.to_string().replace('\n', "\n        "));
+        }
+    }
+    use io::Write as _;
+    let _ = io::stderr().write_all(text.as_bytes());
+}

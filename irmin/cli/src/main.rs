@@ -1,0 +1,78 @@
+//! `irmin`: a store that branches, merges and watches, at the shell.
+//!
+//! The store is a Git repository ([`place`] finds it), so that `git` itself can read, check and clone
+//! all that is made here. Names are resolved as Git resolves them ([`revision`]), commits are signed
+//! with the names that Git would use ([`identity`]), and whatever comes from a repository is made
+//! harmless before it reaches a terminal ([`output`]).
+//!
+//! Exit codes: 0; 1 for a conflict and for what is not there; 2 for a mistake in what was typed;
+//! 3 for all else.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod config;
+mod failure;
+mod graph;
+mod history;
+mod identity;
+mod merge;
+mod output;
+mod place;
+mod revision;
+mod tree;
+mod watch;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use failure::{Failure, Result};
+use output::Output;
+use place::Place;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Output::new(cli.json);
+    let result = run(&cli, &mut out).and_then(|code| {
+        out.flush()?;
+        Ok(code)
+    });
+    match result {
+        Ok(code) => ExitCode::from(code),
+        // Nobody reads any more: there is nobody to tell that either.
+        Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // What was found before goes first.
+            let _ = out.flush();
+            let code = failure.code();
+            failure::print(failure);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Does what was asked for; the exit code.
+fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
+    if let Command::Init(init) = &cli.command {
+        return place::init(init, cli.repo.as_deref(), out);
+    }
+    let place = Place::find(cli.repo.as_deref())?;
+    match &cli.command {
+        Command::Init(_) => Ok(0),
+        Command::Get(get) => tree::get(&place, get, out),
+        Command::Ls(ls) => tree::ls(&place, ls, out),
+        Command::Tree(list) => tree::tree(&place, list, out),
+        Command::Diff(diff) => tree::diff(&place, diff, out),
+        Command::Set(set) => write::set(&place, set, out),
+        Command::Rm(rm) => write::rm(&place, rm, out),
+        Command::Log(log) => history::log(&place, log, out),
+        Command::Branches(_) => history::branches(&place, out),
+        Command::Lcas(lcas) => history::lcas(&place, lcas, out),
+        Command::Merge(merge) => merge::merge(&place, merge, out),
+        Command::Watch(watch) => watch::watch(&place, watch, out),
+        Command::Dot(dot) => graph::dot(&place, dot, out),
+    }
+}

@@ -1,0 +1,166 @@
+//! `irmin merge`.
+
+use bytes::Bytes;
+use irmin::merge::{Conflict, MergeError, Refused, Rule, Three, Why, text, typed};
+use irmin::{Commit, CommitError, Path, RefName, UpdateError};
+use serde_json::json;
+
+use crate::cli::Merge;
+use crate::failure::{Failure, Result};
+use crate::output::{Output, put, quoted};
+use crate::place::Place;
+use crate::tree::mode_and_id;
+use crate::{identity, revision, write};
+
+/// How far Git looks for a NUL to tell that a file is no text (xdiff-interface.c).
+const LOOKED_AT: usize = 8000;
+
+/// Merges files as Git does: line by line, unless one of them is no text.
+fn as_git(
+    path: &Path,
+    contents: Three<Option<&Bytes>>,
+) -> std::result::Result<Option<Bytes>, Refused> {
+    let is_binary = |side: Option<&Bytes>| {
+        side.is_some_and(|bytes| bytes.iter().take(LOOKED_AT).any(|&byte| byte == 0))
+    };
+    if [contents.base, contents.ours, contents.theirs]
+        .into_iter()
+        .any(is_binary)
+    {
+        return Err(Refused::new("both sides changed it, and it is no text"));
+    }
+    typed::<Vec<u8>, _>(text()).merge(path, contents)
+}
+
+/// `irmin merge`.
+pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
+    match (merge.dry_run, &merge.names[..]) {
+        (true, [ours, theirs]) => dry_run(place, ours, theirs, out),
+        (false, [theirs]) => into_branch(place, merge, theirs, out),
+        (true, _) => Err(Failure::usage(
+            "--dry-run needs both sides",
+            "irmin merge --dry-run OURS THEIRS",
+        )),
+        (false, _) => Err(Failure::usage(
+            "only one commit can be merged into a branch at a time",
+            "name the branch with --branch, or try the two sides with --dry-run",
+        )),
+    }
+}
+
+fn dry_run(place: &Place, ours: &str, theirs: &str, out: &mut Output) -> Result<u8> {
+    let ours = revision::commit(&place.repo, ours)?;
+    let theirs = revision::commit(&place.repo, theirs)?;
+    let merge = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
+    if !merge.conflicts().is_empty() {
+        return conflicts(merge.conflicts(), out);
+    }
+    let tree = merge.tree()?.id();
+    match out.json {
+        true => out.value(&json!({ "tree": tree.to_string() }))?,
+        false => out.line(tree)?,
+    }
+    Ok(0)
+}
+
+fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Result<u8> {
+    let branch = write::branch(place, merge.branch.as_deref())?;
+    let theirs = revision::commit(&place.repo, name)?;
+    loop {
+        let Some(ours) = branch.head()? else {
+            return Err(Failure::absent(
+                format!("{} has no commit to merge into", branch.name().short()),
+                "`irmin branches` lists the branches",
+            ));
+        };
+        let tried = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
+        if !tried.conflicts().is_empty() {
+            return conflicts(tried.conflicts(), out);
+        }
+        let is_whole = is_whole(place, &ours, &theirs)?;
+        let message = match &merge.message {
+            Some(message) => message.clone(),
+            None => message(place, name, branch.name())?,
+        };
+        let result = match is_whole {
+            // Nobody's name is needed where no commit is made.
+            Some(whole) if whole == ours => Ok(whole),
+            Some(whole) => branch
+                .compare_and_set(Some(&ours), Some(&whole))
+                .map(|()| whole)
+                .map_err(MergeError::from),
+            None => branch.commit_merge(&tried, &identity::info(place, &message)?),
+        };
+        match result {
+            // Somebody else moved it meanwhile.
+            Err(MergeError::Commit(CommitError::Update(UpdateError::Moved { .. }))) => {}
+            result => return write::done(place, &branch, &result?, out),
+        }
+    }
+}
+
+/// The side that holds the other, if one does.
+fn is_whole(place: &Place, ours: &Commit, theirs: &Commit) -> Result<Option<Commit>> {
+    let bases = place.repo.lcas(ours, theirs)?;
+    let holds = |side: &Commit| bases == [side.id()];
+    Ok(match (holds(theirs), holds(ours)) {
+        (true, _) => Some(ours.clone()),
+        (_, true) => Some(theirs.clone()),
+        _ => None,
+    })
+}
+
+/// What Git would write.
+fn message(place: &Place, theirs: &str, into: &RefName) -> Result<String> {
+    let is = |prefix: &str| -> Result<bool> {
+        match RefName::new(&format!("{prefix}{theirs}")) {
+            Ok(name) => Ok(place.repo.backend().head(&name)?.is_some()),
+            Err(_) => Ok(false),
+        }
+    };
+    let kind = match (is("refs/tags/")?, is("refs/heads/")?, is("refs/remotes/")?) {
+        (true, _, _) => "tag",
+        (_, true, _) => "branch",
+        (_, _, true) => "remote-tracking branch",
+        _ => "commit",
+    };
+    Ok(match into.short() {
+        "main" | "master" => format!("Merge {kind} '{theirs}'"),
+        into => format!("Merge {kind} '{theirs}' into {into}"),
+    })
+}
+
+fn tried<T>(result: std::result::Result<T, MergeError>) -> Result<T> {
+    result.map_err(|error| match error {
+        MergeError::Unrelated => Failure::broken_with(
+            error.to_string(),
+            "only commits that have a common ancestor can be merged; see `irmin lcas`",
+        ),
+        error => error.into(),
+    })
+}
+
+fn conflicts(conflicts: &[Conflict], out: &mut Output) -> Result<u8> {
+    for conflict in conflicts {
+        if !out.json {
+            out.line(quoted(conflict.path.as_bytes()))?;
+            continue;
+        }
+        let why = match &conflict.why {
+            Why::FileAndDirectory => "one side has a file where the other has a directory",
+            Why::Mode => "both sides changed what it is",
+            Why::Refused(why) => why,
+        };
+        let Three { base, ours, theirs } = &conflict.entries;
+        let [base, ours, theirs] = [base, ours, theirs].map(|side| side.as_ref().map(mode_and_id));
+        let mut value = json!({ "why": why, "base": base, "ours": ours, "theirs": theirs });
+        put(
+            &mut value,
+            "conflict",
+            "conflict_hex",
+            conflict.path.as_bytes(),
+        );
+        out.value(&value)?;
+    }
+    Ok(1)
+}

@@ -1,0 +1,156 @@
+//! What is written to standard output. Nothing from a repository reaches a terminal as a control
+//! character: names are quoted, texts are escaped.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+
+use serde_json::Value;
+
+/// Standard output.
+pub struct Output {
+    to: BufWriter<Stdout>,
+    /// Whether one JSON object a line is wanted.
+    pub json: bool,
+    terminal: bool,
+}
+
+impl Output {
+    /// Standard output, for a person or as JSON.
+    pub fn new(json: bool) -> Output {
+        let stdout = io::stdout();
+        Output {
+            json,
+            terminal: stdout.is_terminal(),
+            to: BufWriter::new(stdout),
+        }
+    }
+
+    /// Writes a line, which must be harmless.
+    pub fn line(&mut self, line: impl fmt::Display) -> io::Result<()> {
+        writeln!(self.to, "{line}")
+    }
+
+    /// Writes a JSON object on a line.
+    pub fn value(&mut self, value: &Value) -> io::Result<()> {
+        let mut text = String::new();
+        // What JSON leaves as it is, and a terminal would not: these stand in strings only.
+        for c in value.to_string().chars() {
+            match is_harmful(c) {
+                true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                    let _ = write!(text, "\\u{unit:04x}");
+                }),
+                false => text.push(c),
+            }
+        }
+        self.line(text)
+    }
+
+    /// Writes contents: their bytes, but escaped on a terminal.
+    pub fn contents(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.terminal {
+            true => write!(self.to, "{}", harmless(&String::from_utf8_lossy(bytes))),
+            false => self.to.write_all(bytes),
+        }
+    }
+
+    /// Hands on what was written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Control characters, and those that turn the direction of writing.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text with its control characters escaped, except line ends and tabs.
+pub fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_harmful(c) && c != '\n' && c != '\t' {
+            true => safe.extend(c.escape_unicode()),
+            false => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// The first line of a text, harmless.
+pub fn first_line(text: &str) -> String {
+    harmless(text.lines().next().unwrap_or_default()).replace('\t', " ")
+}
+
+/// A path, quoted as Git quotes it (with `core.quotePath` off) if it holds control characters,
+/// quotation marks, backslashes or what is no UTF-8.
+pub fn quoted(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    let mut is_quoted = false;
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if !is_harmful(c) && c != '"' && c != '\\' {
+                text.push(c);
+                continue;
+            }
+            is_quoted = true;
+            let short = match c {
+                '\x07' => 'a',
+                '\x08' => 'b',
+                '\t' => 't',
+                '\n' => 'n',
+                '\x0b' => 'v',
+                '\x0c' => 'f',
+                '\r' => 'r',
+                '"' | '\\' => c,
+                _ => {
+                    octal(&mut text, c.encode_utf8(&mut [0; 4]).as_bytes());
+                    continue;
+                }
+            };
+            text.extend(['\\', short]);
+        }
+        is_quoted |= !chunk.invalid().is_empty();
+        octal(&mut text, chunk.invalid());
+    }
+    match is_quoted {
+        true => format!("\"{text}\""),
+        false => text,
+    }
+}
+
+fn octal(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(text, "\\{byte:03o}");
+    }
+}
+
+/// Adds bytes to a JSON object: as `key` if they are text, else in hexadecimal digits as `other`.
+pub fn put(object: &mut Value, key: &str, other: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object[key] = text.into(),
+        Err(_) => {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            object[other] = digits.collect::<String>().into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_as_git_quotes_them() {
+        assert_eq!(quoted("a b/ü".as_bytes()), "a b/ü");
+        assert_eq!(quoted(b"a\tb\"\\\x1b\x7f"), r#""a\tb\"\\\033\177""#);
+        assert_eq!(quoted(b"a\xff"), r#""a\377""#);
+        assert_eq!(quoted("\u{9b}2J".as_bytes()), r#""\302\2332J""#);
+    }
+
+    #[test]
+    fn no_control_character_is_left_in_a_text() {
+        assert_eq!(harmless("a\x1b[2J\tb\n"), "a\\u{1b}[2J\tb\n");
+        assert_eq!(harmless("\u{9b}\u{202e}"), "\\u{9b}\\u{202e}");
+        assert_eq!(first_line("a\tb\r\nc"), "a b");
+    }
+}

@@ -1,0 +1,167 @@
+//! `irmin get`, `ls`, `tree`, `diff`: what a commit holds.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use irmin::{Difference, Entry, Mode, Path, Tree};
+use serde_json::{Value, json};
+
+use crate::cli::{Diff, Get, List};
+use crate::failure::{Failure, Result};
+use crate::output::{Output, put, quoted};
+use crate::place::Place;
+use crate::revision;
+
+/// A path as it was typed; a slash at the end of a directory's does not count.
+pub fn path(typed: &OsStr) -> Result<Path> {
+    let bytes = typed.as_bytes();
+    Ok(Path::new(bytes.strip_suffix(b"/").unwrap_or(bytes))?)
+}
+
+/// `irmin get`.
+pub fn get(place: &Place, get: &Get, out: &mut Output) -> Result<u8> {
+    let tree = revision::commit(&place.repo, &get.at)?.tree();
+    let path = Path::new(get.path.as_bytes())?;
+    let entry = tree.entry(&path)?.ok_or_else(|| absent(&path, &get.at))?;
+    let shown = quoted(path.as_bytes());
+    match entry.mode() {
+        Mode::Dir => Err(Failure::usage(
+            format!("{shown} is a directory"),
+            "`irmin ls` lists it",
+        )),
+        Mode::Module => Err(Failure::usage(
+            format!("{shown} is a commit of another repository (a submodule)"),
+            "look into that repository",
+        )),
+        _ => {
+            let contents = tree.contents(&entry)?;
+            match out.json {
+                true => {
+                    let mut value = entry_value(path.as_bytes(), &entry);
+                    put(&mut value, "text", "hex", &contents);
+                    out.value(&value)?;
+                }
+                false => out.contents(&contents)?,
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn absent(path: &Path, at: &str) -> Failure {
+    Failure::absent(
+        format!("there is nothing at {} in {at}", quoted(path.as_bytes())),
+        format!("`irmin tree --at {at}` lists what is there"),
+    )
+}
+
+fn directory(place: &Place, list: &List) -> Result<(Path, Tree)> {
+    let tree = revision::commit(&place.repo, &list.at)?.tree();
+    let path = path(list.path.as_deref().unwrap_or_default())?;
+    match tree.dir(&path)? {
+        Some(dir) => Ok((path, dir)),
+        None if tree.entry(&path)?.is_some() => Err(Failure::usage(
+            format!("{} is no directory", quoted(path.as_bytes())),
+            "`irmin get` prints it",
+        )),
+        None => Err(absent(&path, &list.at)),
+    }
+}
+
+/// `irmin ls`.
+pub fn ls(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
+    let (_, dir) = directory(place, list)?;
+    for item in dir.list() {
+        let (name, entry) = item?;
+        match out.json {
+            true => {
+                let mut value = entry_value(b"", &entry);
+                value.as_object_mut().map(|value| value.remove("path"));
+                put(&mut value, "name", "name_hex", &name);
+                out.value(&value)?;
+            }
+            false => {
+                let mut name = name.to_vec();
+                name.extend(entry.is_dir().then_some(b'/'));
+                out.line(quoted(&name))?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// `irmin tree`.
+pub fn tree(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
+    let (path, dir) = directory(place, list)?;
+    for item in dir.walk() {
+        let (below, entry) = item?;
+        let mut full = path.as_bytes().to_vec();
+        full.extend((!path.is_root()).then_some(b'/'));
+        full.extend(below.as_bytes());
+        match out.json {
+            true => out.value(&entry_value(&full, &entry))?,
+            false => out.line(quoted(&full))?,
+        }
+    }
+    Ok(0)
+}
+
+/// `irmin diff`.
+pub fn diff(place: &Place, diff: &Diff, out: &mut Output) -> Result<u8> {
+    let old = revision::commit(&place.repo, &diff.old)?.tree();
+    let new = revision::commit(&place.repo, &diff.new)?.tree();
+    for difference in old.diff(&new) {
+        let difference = difference?;
+        match out.json {
+            true => out.value(&difference_value(&difference))?,
+            false => out.line(difference_line(&difference))?,
+        }
+    }
+    Ok(0)
+}
+
+/// A, D, M or T, as `git diff --name-status` has it.
+fn status(difference: &Difference) -> char {
+    let kind = |entry: &Entry| match entry.mode() {
+        Mode::Executable => Mode::File,
+        mode => mode,
+    };
+    match (&difference.old, &difference.new) {
+        (None, _) => 'A',
+        (_, None) => 'D',
+        (Some(old), Some(new)) if kind(old) != kind(new) => 'T',
+        _ => 'M',
+    }
+}
+
+/// Status, tab, path.
+pub fn difference_line(difference: &Difference) -> String {
+    let path = quoted(difference.path.as_bytes());
+    format!("{}\t{path}", status(difference))
+}
+
+/// The same as JSON, with the entries of both sides.
+pub fn difference_value(difference: &Difference) -> Value {
+    let side = |entry: &Option<Entry>| entry.as_ref().map(mode_and_id);
+    let mut value = json!({
+        "status": status(difference).to_string(),
+        "old": side(&difference.old),
+        "new": side(&difference.new),
+    });
+    put(&mut value, "path", "path_hex", difference.path.as_bytes());
+    value
+}
+
+/// Mode and id of an entry as JSON.
+pub fn mode_and_id(entry: &Entry) -> Value {
+    json!({
+        "mode": format!("{:0>6}", entry.mode().digits()),
+        "id": entry.id().map(|id| id.to_string()),
+    })
+}
+
+fn entry_value(path: &[u8], entry: &Entry) -> Value {
+    let mut value = mode_and_id(entry);
+    put(&mut value, "path", "path_hex", path);
+    value
+}

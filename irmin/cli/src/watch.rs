@@ -1,0 +1,83 @@
+//! `irmin watch`.
+
+use std::thread;
+use std::time::Duration;
+
+use irmin::{Event, Id, Path};
+use serde_json::json;
+
+use crate::cli;
+use crate::failure::Result;
+use crate::output::Output;
+use crate::place::Place;
+use crate::tree::{difference_line, difference_value, path};
+use crate::write::branch;
+
+/// How often the repository's names are looked at.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// `irmin watch`.
+pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> {
+    let branch = branch(place, watch.branch.as_deref())?;
+    let prefix = path(watch.path.as_deref().unwrap_or_default())?;
+    let mut watching = branch.watch(prefix.clone())?;
+    let start = watching.position();
+    match out.json {
+        true => out.value(&json!({
+            "sequence": start.sequence,
+            "branch": branch.name().as_str(),
+            "commit": start.head.map(|id| id.to_string()),
+        }))?,
+        false => out.line(format_args!("{} at {}", start.sequence, shown(start.head)))?,
+    }
+    out.flush()?;
+    let mut told = 0;
+    while watch.count.is_none_or(|count| told < count) {
+        match watching.try_next()? {
+            Some(event) => {
+                tell(&event, &prefix, out)?;
+                out.flush()?;
+                told += 1;
+            }
+            None => {
+                thread::sleep(PERIOD);
+                place.repo.poll_watches()?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn shown(id: Option<Id>) -> String {
+    id.map_or("-".into(), |id| id.to_string())
+}
+
+fn tell(event: &Event, prefix: &Path, out: &mut Output) -> Result<()> {
+    let sequence = event.position.sequence;
+    let (old, new) = (&event.old, &event.new);
+    let [old, new] = [old, new].map(|commit| commit.as_ref().map(|commit| commit.id()));
+    if !out.json {
+        out.line(format_args!("{sequence} {} {}", shown(old), shown(new)))?;
+    }
+    let mut changes = Vec::new();
+    for change in event.changes() {
+        let mut change = change?;
+        if !prefix.is_root() {
+            let below = [prefix.as_bytes(), b"/", change.path.as_bytes()].concat();
+            change.path = Path::new(below)?;
+        }
+        match out.json {
+            true => changes.push(difference_value(&change)),
+            false => out.line(difference_line(&change))?,
+        }
+    }
+    if out.json {
+        out.value(&json!({
+            "sequence": sequence,
+            "old": old.map(|id| id.to_string()),
+            "new": new.map(|id| id.to_string()),
+            "changes": changes,
+        }))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `irmin set`, `rm`: commits.
+
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+
+use bytes::Bytes;
+use irmin::{Branch, Commit, Path, WriteError};
+use serde_json::json;
+
+use crate::cli::{Rm, Set};
+use crate::failure::{Failure, Result};
+use crate::identity;
+use crate::output::{Output, quoted};
+use crate::place::Place;
+use crate::tree::path;
+
+/// The branch of this short or full name; without one the current branch (or a `HEAD` that stands
+/// for none).
+pub fn branch(place: &Place, name: Option<&str>) -> Result<Branch> {
+    match name {
+        Some(name) => {
+            let short = name.strip_prefix("refs/heads/").unwrap_or(name);
+            Ok(place.repo.branch(short)?)
+        }
+        None => {
+            let name = place.repo.backend().default_branch()?;
+            Ok(place.repo.named(name))
+        }
+    }
+}
+
+/// Tells of a commit that is made, once it survives a loss of power.
+pub fn done(place: &Place, branch: &Branch, commit: &Commit, out: &mut Output) -> Result<u8> {
+    place.repo.flush()?;
+    match out.json {
+        true => out.value(&json!({
+            "commit": commit.id().to_string(),
+            "tree": commit.tree().id().to_string(),
+            "branch": branch.name().as_str(),
+        }))?,
+        false => out.line(commit.id())?,
+    }
+    Ok(0)
+}
+
+/// `irmin set`.
+pub fn set(place: &Place, set: &Set, out: &mut Output) -> Result<u8> {
+    let path = Path::new(set.path.as_bytes())?;
+    if path.is_root() {
+        return Err(Failure::usage("the path is empty", "give a file a name"));
+    }
+    let branch = branch(place, set.commit.branch.as_deref())?;
+    let message = set.commit.message.clone();
+    let message = message.unwrap_or_else(|| format!("Set {}", quoted(path.as_bytes())));
+    let info = identity::info(place, &message)?;
+    let contents = match &set.value {
+        Some(value) => Bytes::copy_from_slice(value.as_bytes()),
+        None => {
+            let mut contents = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut contents)
+                .map_err(|error| {
+                    Failure::broken(format_args!("standard input cannot be read: {error}"))
+                })?;
+            contents.into()
+        }
+    };
+    let commit = branch.change(&info, |edit| edit.set(&path, contents.clone()))?;
+    done(place, &branch, &commit, out)
+}
+
+/// `irmin rm`.
+pub fn rm(place: &Place, rm: &Rm, out: &mut Output) -> Result<u8> {
+    let paths = rm.paths.iter().map(|typed| path(typed));
+    let paths = paths.collect::<Result<Vec<_>>>()?;
+    if paths.iter().any(Path::is_root) {
+        return Err(Failure::usage(
+            "the path is empty",
+            "name what is to be removed",
+        ));
+    }
+    let branch = branch(place, rm.commit.branch.as_deref())?;
+    let message = rm.commit.message.clone().unwrap_or_else(|| {
+        let shown: Vec<_> = paths.iter().map(|path| quoted(path.as_bytes())).collect();
+        format!("Remove {}", shown.join(", "))
+    });
+    let info = identity::info(place, &message)?;
+    let mut is_dir = None;
+    let result = branch.change(&info, |edit| {
+        for path in &paths {
+            // A path below one that was removed already is gone.
+            let is_there = edit.base().entry(path)?;
+            let Some(entry) = is_there else {
+                return Err(WriteError::NotFound { path: path.clone() });
+            };
+            if entry.is_dir() && !rm.recursive {
+                is_dir = Some(path.clone());
+                return Err(WriteError::DirInTheWay { path: path.clone() });
+            }
+            edit.remove(path)?;
+        }
+        Ok(())
+    });
+    match (result, is_dir) {
+        (Err(_), Some(path)) => Err(Failure::usage(
+            format!("{} is a directory", quoted(path.as_bytes())),
+            "`irmin rm -r` removes it with all that is below it",
+        )),
+        (result, _) => done(place, &branch, &result?, out),
+    }
+}

@@ -1,0 +1,149 @@
+//! Merges, held against `git merge-tree` and `git merge`.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{FORMATS, Place, Random, feed};
+
+#[test]
+fn a_tried_merge_gives_the_tree_or_the_conflicts_of_git() {
+    let (mut clean, mut torn) = (0, 0);
+    for (format, seed) in [("sha1", 31), ("sha256", 32)] {
+        let place = Place::of_git(format);
+        let mut random = Random(seed);
+        random.history(&place, 60);
+        let before = place.git(&["for-each-ref"]);
+        for round in 0..40 {
+            let [a, b] = [0, 1].map(|_| format!("c{}", random.below(60)));
+            if place.irmin(&["lcas", &a, &b]).lines().count() > 1 {
+                // How conflicts between ancestors are kept is each program's own.
+                continue;
+            }
+            let what = format!("seed {seed}, round {round}: {a} {b}");
+            let (code, out, error) = place.try_irmin(&["merge", "--dry-run", &a, &b]);
+            let (wanted, text, _) = place.try_git(&[
+                "-c",
+                "core.quotePath=false",
+                "merge-tree",
+                "--write-tree",
+                "--no-messages",
+                "--name-only",
+                &a,
+                &b,
+            ]);
+            assert_eq!(code, wanted, "{what}: {out}{error}{text}");
+            if code == 0 {
+                clean += 1;
+                assert_eq!(out, text, "{what}");
+            } else {
+                torn += 1;
+                let paths: BTreeSet<_> = text.lines().skip(1).collect();
+                assert_eq!(out.lines().collect::<BTreeSet<_>>(), paths, "{what}");
+            }
+        }
+        assert_eq!(place.git(&["for-each-ref"]), before);
+    }
+    assert!(clean > 10 && torn > 10, "{clean} clean, {torn} torn");
+}
+
+/// `main` and `topic` with these texts, from a common one.
+fn forked(format: &str, base: &[u8], ours: &[u8], theirs: &[u8]) -> Place {
+    let place = Place::new(format, &[]);
+    let set = |text: &[u8], branch| {
+        let command = place.irmin_command(&["set", "f", "--branch", branch]);
+        assert_eq!(feed(command, text).0, 0);
+    };
+    set(base, "main");
+    place.git(&["branch", "topic"]);
+    set(ours, "main");
+    set(theirs, "topic");
+    place
+}
+
+const BASE: &[u8] = b"1\n2\n3\n4\n5\n";
+
+#[test]
+fn a_merge_is_committed_as_git_would() {
+    for format in FORMATS {
+        let place = forked(format, BASE, b"one\n2\n3\n4\n5\n", b"1\n2\n3\n4\nfive\n");
+        let [ours, theirs] = ["main", "topic"].map(|name| place.git(&["rev-parse", name]));
+        let tree = place.irmin(&["merge", "--dry-run", "main", "topic"]);
+        let commit = place.irmin(&["merge", "topic"]);
+        assert_eq!(
+            place.git(&["log", "-n1", "--format=%H %T %P|%s|%an|%cn", "main"]),
+            format!("{commit} {tree} {ours} {theirs}|Merge branch 'topic'|Ada|Carl")
+        );
+        assert_eq!(
+            place.git(&["cat-file", "blob", "main:f"]),
+            "one\n2\n3\n4\nfive"
+        );
+        // What is merged already changes nothing; the other way round it goes forwards.
+        assert_eq!(place.irmin(&["merge", "topic"]), commit);
+        assert_eq!(place.irmin(&["merge", "main", "--branch", "topic"]), commit);
+        assert_eq!(place.git(&["rev-parse", "topic"]), commit);
+        place.fsck();
+    }
+}
+
+#[test]
+fn a_conflict_leaves_the_branch_and_exits_with_1() {
+    let place = forked("sha1", BASE, b"one\n2\n", b"eins\n2\n");
+    let before = place.git(&["for-each-ref"]);
+    assert_eq!(
+        place.try_irmin(&["merge", "topic"]),
+        (1, "f\n".into(), "".into())
+    );
+    assert_eq!(place.git(&["for-each-ref"]), before);
+    let (code, out, _) = place.try_irmin(&["merge", "--dry-run", "main", "topic", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &value["conflict"]), (1, &"f".into()));
+    for (side, name) in [("base", "main~"), ("ours", "main"), ("theirs", "topic")] {
+        let id = place.git(&["rev-parse", &format!("{name}:f")]);
+        assert_eq!(value[side]["id"], id, "{side}");
+    }
+    // Git resolves it, and irmin goes on from there.
+    place.git(&["checkout", "-q", "-f", "main"]);
+    assert_eq!(place.try_git(&["merge", "-q", "topic"]).0, 1);
+    std::fs::write(place.path().join("f"), "both\n").unwrap();
+    place.git(&["commit", "-q", "-a", "-m", "resolved"]);
+    assert_eq!(place.irmin(&["get", "f"]), "both");
+    let id = place.git(&["rev-parse", "main"]);
+    assert_eq!(place.irmin(&["merge", "topic"]), id);
+}
+
+#[test]
+fn what_is_no_text_is_not_merged_by_lines() {
+    let place = forked(
+        "sha1",
+        b"1\n2\n3\n4\n5\n\0",
+        b"one\n2\n3\n4\n5\n\0",
+        b"1\n2\n3\n4\nfive\n\0",
+    );
+    assert_eq!(
+        place.try_irmin(&["merge", "topic"]),
+        (1, "f\n".into(), "".into())
+    );
+    assert_eq!(
+        place
+            .try_git(&["merge-tree", "--write-tree", "main", "topic"])
+            .0,
+        1
+    );
+}
+
+#[test]
+fn a_merge_that_is_typed_wrong_says_how() {
+    let place = forked("sha1", BASE, b"a\n", BASE);
+    for args in [
+        &["merge", "--dry-run", "topic"][..],
+        &["merge", "main", "topic"],
+        &["merge", "--dry-run", "main", "topic", "--branch", "x"],
+        &["merge"],
+        &["merge", "nobody"],
+    ] {
+        let (code, out, error) = place.try_irmin(args);
+        assert_eq!((code, &out[..]), (2, ""), "{args:?}: {error}");
+    }
+    assert_eq!(place.try_irmin(&["merge", "main", "--branch", "new"]).0, 1);
+}
