@@ -1,8 +1,10 @@
 //! `irmin merge`.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use irmin::merge::{Conflict, MergeError, Refused, Rule, Three, Why, text, typed};
-use irmin::{Commit, CommitError, Path, RefName, UpdateError};
+use irmin::{Commit, CommitError, Difference, Entry, Path, ReadError, RefName, UpdateError};
 use serde_json::json;
 
 use crate::cli::Merge;
@@ -48,12 +50,13 @@ pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
     }
 }
 
-fn dry_run(place: &Place, ours: &str, theirs: &str, out: &mut Output) -> Result<u8> {
-    let ours = revision::commit(&place.repo, ours)?;
-    let theirs = revision::commit(&place.repo, theirs)?;
+fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) -> Result<u8> {
+    let ours = revision::commit(&place.repo, ours_name)?;
+    let theirs = revision::commit(&place.repo, theirs_name)?;
     let merge = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
     if !merge.conflicts().is_empty() {
-        return conflicts(merge.conflicts(), out);
+        let sides = [(ours_name, &ours), (theirs_name, &theirs)];
+        return conflicts(place, merge.conflicts(), sides, out);
     }
     let tree = merge.tree()?.id();
     match out.json {
@@ -75,7 +78,8 @@ fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Re
         };
         let tried = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
         if !tried.conflicts().is_empty() {
-            return conflicts(tried.conflicts(), out);
+            let sides = [(branch.name().short(), &ours), (name, &theirs)];
+            return conflicts(place, tried.conflicts(), sides, out);
         }
         let is_whole = is_whole(place, &ours, &theirs)?;
         let message = match &merge.message {
@@ -140,10 +144,19 @@ fn tried<T>(result: std::result::Result<T, MergeError>) -> Result<T> {
     })
 }
 
-fn conflicts(conflicts: &[Conflict], out: &mut Output) -> Result<u8> {
+/// A side of a merge, with the name that was typed for it.
+type Side<'a> = (&'a str, &'a Commit);
+
+fn conflicts(
+    place: &Place,
+    conflicts: &[Conflict],
+    sides: [Side<'_>; 2],
+    out: &mut Output,
+) -> Result<u8> {
+    let mut lines = BTreeSet::new();
     for conflict in conflicts {
         if !out.json {
-            out.line(quoted(conflict.path.as_bytes()))?;
+            lines.extend(paths_of_git(place, conflict, sides)?);
             continue;
         }
         let why = match &conflict.why {
@@ -154,13 +167,60 @@ fn conflicts(conflicts: &[Conflict], out: &mut Output) -> Result<u8> {
         let Three { base, ours, theirs } = &conflict.entries;
         let [base, ours, theirs] = [base, ours, theirs].map(|side| side.as_ref().map(mode_and_id));
         let mut value = json!({ "why": why, "base": base, "ours": ours, "theirs": theirs });
-        put(
-            &mut value,
-            "conflict",
-            "conflict_hex",
-            conflict.path.as_bytes(),
-        );
+        let path = conflict.path.as_bytes();
+        put(&mut value, "conflict", "conflict_hex", path);
         out.value(&value)?;
     }
+    for path in lines {
+        out.line(quoted(&path))?;
+    }
     Ok(1)
+}
+
+/// The paths at which `git merge-tree` sees this conflict. A file that is in a directory's way is put
+/// beside it, under a name with that of its side; below the directory, what the side with the file
+/// removed and the other changed is in conflict too (merge-ort.c, `unique_path`).
+fn paths_of_git(
+    place: &Place,
+    conflict: &Conflict,
+    sides: [Side<'_>; 2],
+) -> Result<BTreeSet<Vec<u8>>> {
+    let path = conflict.path.as_bytes();
+    let Three { base, ours, theirs } = &conflict.entries;
+    let is_dir = |entry: &Option<Entry>| entry.as_ref().is_some_and(Entry::is_dir);
+    let (name, dir) = match (is_dir(ours), is_dir(theirs)) {
+        _ if conflict.why != Why::FileAndDirectory => return Ok([path.into()].into()),
+        (true, _) => (sides[1].0, ours),
+        _ => (sides[0].0, theirs),
+    };
+    let beside = format!("~{}", name.replace('/', "_"));
+    let mut beside = [path, beside.as_bytes()].concat();
+    let wanted = beside.len();
+    let mut number = 0;
+    while sides.iter().try_fold(false, |taken, (_, side)| {
+        Ok::<_, ReadError>(taken || side.tree().entry(&beside)?.is_some())
+    })? {
+        beside.truncate(wanted);
+        beside.extend(format!("_{number}").into_bytes());
+        number += 1;
+    }
+    let mut paths = BTreeSet::from([beside]);
+    let id = |entry: &Option<Entry>| entry.as_ref().filter(|entry| entry.is_dir())?.id();
+    if let (Some(old), Some(new)) = (id(base), id(dir)) {
+        let (old, new) = (place.repo.tree(&old), place.repo.tree(&new));
+        for difference in old.diff(&new) {
+            match difference {
+                Ok(Difference {
+                    path: below,
+                    old: Some(_),
+                    new: Some(_),
+                }) => drop(paths.insert([path, b"/", below.as_bytes()].concat())),
+                Ok(_) => {}
+                // A merge of several common ancestors is written nowhere.
+                Err(ReadError::Missing { .. }) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(paths)
 }

@@ -156,3 +156,37 @@ fn what_is_not_there_or_not_right_is_told_by_the_exit_code() {
     assert_eq!(place.git(&["rev-list", "--count", "--all"]), "1");
     place.fsck();
 }
+
+#[test]
+fn no_commit_is_lost_when_several_set_at_once_and_git_commits_too() {
+    let place = Place::new("sha1", &["--bare"]);
+    place.irmin(&["set", "start", "x"]);
+    std::thread::scope(|threads| {
+        for writer in 0..3 {
+            let place = &place;
+            threads.spawn(move || {
+                for at in 0..8 {
+                    place.irmin(&["set", &format!("{writer}/{at}"), "x"]);
+                }
+            });
+        }
+        for _ in 0..8 {
+            // `git update-ref` with the old value is what its own commits use.
+            loop {
+                let head = place.git(&["rev-parse", "main"]);
+                let tree = format!("{head}^{{tree}}");
+                let next = place.git(&["commit-tree", &tree, "-p", &head, "-m", "git"]);
+                if place
+                    .try_git(&["update-ref", "refs/heads/main", &next, &head])
+                    .0
+                    == 0
+                {
+                    break;
+                }
+            }
+        }
+    });
+    assert_eq!(place.irmin(&["tree"]).lines().count(), 25);
+    assert_eq!(place.git(&["rev-list", "--count", "main"]), "33");
+    place.fsck();
+}

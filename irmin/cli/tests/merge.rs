@@ -47,6 +47,39 @@ fn a_tried_merge_gives_the_tree_or_the_conflicts_of_git() {
     assert!(clean > 10 && torn > 10, "{clean} clean, {torn} torn");
 }
 
+#[test]
+fn a_file_in_a_directorys_way_is_named_as_git_names_it() {
+    for (name, is_taken) in [("topic", false), ("to/pic", true)] {
+        let place = Place::new("sha1", &[]);
+        for path in ["d/same", "d/changed", "d/e/changed"] {
+            place.irmin(&["set", path, "before"]);
+        }
+        place.git(&["branch", name]);
+        for path in ["d/changed", "d/e/changed", "d/new"] {
+            place.irmin(&["set", path, "after"]);
+        }
+        if is_taken {
+            place.irmin(&["set", "d~to_pic", "taken"]);
+        }
+        place.irmin(&["rm", "-r", "d", "--branch", name]);
+        place.irmin(&["set", "d", "file", "--branch", name]);
+        for (ours, theirs) in [("main", name), (name, "main")] {
+            let (code, out, error) = place.try_irmin(&["merge", "--dry-run", ours, theirs]);
+            let (wanted, text, _) = place.try_git(&[
+                "merge-tree",
+                "--write-tree",
+                "--no-messages",
+                "--name-only",
+                ours,
+                theirs,
+            ]);
+            assert_eq!((code, wanted), (1, 1), "{error}");
+            let paths: Vec<_> = text.lines().skip(1).collect();
+            assert_eq!(out.lines().collect::<Vec<_>>(), paths);
+        }
+    }
+}
+
 /// `main` and `topic` with these texts, from a common one.
 fn forked(format: &str, base: &[u8], ours: &[u8], theirs: &[u8]) -> Place {
     let place = Place::new(format, &[]);
