@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use irmin::Position;
 
 /// A store that branches, merges and watches, and speaks Git
 #[derive(Debug, Parser)]
@@ -52,7 +54,7 @@ pub enum Command {
     Tree(List),
     /// Show the commits of a name, the latest first
     Log(Log),
-    /// List the branches, the current one marked with a star
+    /// List the branches, the current one marked with a star; make or delete one
     Branches(Branches),
     /// Print the best common ancestors of two commits: one full id a line, sorted
     Lcas(Lcas),
@@ -206,8 +208,22 @@ pub struct Log {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   irmin branches
-  irmin branches --json")]
-pub struct Branches {}
+  irmin branches --create topic --at v1.0
+  irmin branches --delete topic")]
+pub struct Branches {
+    /// Make this branch; fails if there is one of this name
+    #[arg(long, value_name = "BRANCH")]
+    pub create: Option<String>,
+    /// The commit that the new branch begins at
+    #[arg(long, value_name = "NAME", default_value = "HEAD", requires = "create")]
+    pub at: String,
+    /// Delete this branch; fails if it has commits that the current one lacks
+    #[arg(long, value_name = "BRANCH", conflicts_with = "create")]
+    pub delete: Option<String>,
+    /// Delete it in any case
+    #[arg(long, requires = "delete")]
+    pub force: bool,
+}
 
 /// `irmin lcas`.
 #[derive(Debug, Args)]
@@ -294,9 +310,33 @@ pub struct Watch {
     pub branch: Option<String>,
     /// Only changes at or below this path
     pub path: Option<OsString>,
+    /// Begin after what an earlier watch has told, not with what the branch is now
+    #[arg(long, value_name = "SEQUENCE:ID")]
+    pub after: Option<After>,
     /// End after so many changes
     #[arg(long, value_name = "COUNT")]
     pub count: Option<u64>,
+}
+
+/// Up to where a watch has told.
+#[derive(Debug, Clone, Copy)]
+pub struct After(pub Position);
+
+impl FromStr for After {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<After, Self::Err> {
+        let read = || {
+            let (sequence, id) = text.split_once(':')?;
+            let head = match id {
+                "-" => None,
+                id => Some(id.parse().ok()?),
+            };
+            let sequence = sequence.parse().ok()?;
+            Some(After(Position { sequence, head }))
+        };
+        read().ok_or("write it as SEQUENCE:ID with a full id, or SEQUENCE:- for no commit")
+    }
 }
 
 /// `irmin dot`.

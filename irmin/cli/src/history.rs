@@ -1,4 +1,4 @@
-//! `irmin log`, `branches`, `lcas`: what was before what.
+//! `irmin log`, `lcas`: what was before what.
 
 use irmin::{Commit, Signature};
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Lcas, Log};
 use crate::failure::Result;
-use crate::output::{Output, first_line, harmless};
+use crate::output::{Output, harmless};
 use crate::place::Place;
 use crate::revision;
 use crate::tree::path;
@@ -95,37 +95,6 @@ fn commit_value(commit: &Commit) -> Value {
         "committer": who(&commit.data().committer),
         "message": commit.message(),
     })
-}
-
-/// `irmin branches`.
-pub fn branches(place: &Place, out: &mut Output) -> Result<u8> {
-    let current = place.repo.backend().default_branch()?;
-    for branch in place.repo.branches()? {
-        // It may be gone since.
-        let Some(head) = branch.head()? else {
-            continue;
-        };
-        let is_current = *branch.name() == current;
-        let subject = first_line(&head.message());
-        match out.json {
-            true => out.value(&json!({
-                "branch": branch.name().short(),
-                "commit": head.id().to_string(),
-                "subject": subject,
-                "current": is_current,
-            }))?,
-            false => out.line(
-                format!(
-                    "{} {} {} {subject}",
-                    if is_current { '*' } else { ' ' },
-                    harmless(branch.name().short()),
-                    head.id(),
-                )
-                .trim_end(),
-            )?,
-        }
-    }
-    Ok(0)
 }
 
 /// `irmin lcas`.

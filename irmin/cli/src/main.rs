@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod branches;
 mod cli;
 mod config;
 mod failure;
@@ -69,7 +70,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::Set(set) => write::set(&place, set, out),
         Command::Rm(rm) => write::rm(&place, rm, out),
         Command::Log(log) => history::log(&place, log, out),
-        Command::Branches(_) => history::branches(&place, out),
+        Command::Branches(branches) => branches::branches(&place, branches, out),
         Command::Lcas(lcas) => history::lcas(&place, lcas, out),
         Command::Merge(merge) => merge::merge(&place, merge, out),
         Command::Watch(watch) => watch::watch(&place, watch, out),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use irmin::{Event, Id, Path};
 use serde_json::json;
 
-use crate::cli;
+use crate::cli::{self, After};
 use crate::failure::Result;
 use crate::output::Output;
 use crate::place::Place;
+use crate::revision;
 use crate::tree::{difference_line, difference_value, path};
 use crate::write::branch;
 
@@ -20,7 +21,16 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> {
     let branch = branch(place, watch.branch.as_deref())?;
     let prefix = path(watch.path.as_deref().unwrap_or_default())?;
-    let mut watching = branch.watch(prefix.clone())?;
+    let mut watching = match watch.after {
+        Some(After(position)) => {
+            if let Some(id) = position.head {
+                // That it is not here is told now, not at the first change.
+                revision::commit(&place.repo, &id.to_string())?;
+            }
+            branch.watch_after(prefix.clone(), position)?
+        }
+        None => branch.watch(prefix.clone())?,
+    };
     let start = watching.position();
     match out.json {
         true => out.value(&json!({

@@ -170,6 +170,46 @@ fn branches_are_listed_with_the_current_one_marked() {
 }
 
 #[test]
+fn branches_are_made_and_deleted_without_losing_commits() {
+    let place = Place::new("sha1", &[]);
+    assert_eq!(place.try_irmin(&["branches", "--create", "topic"]).0, 1);
+    let first = place.irmin(&["set", "a", "x"]);
+    let second = place.irmin(&["set", "a", "y"]);
+    assert_eq!(
+        place.irmin(&["branches", "--create", "topic", "--at", "main~"]),
+        first
+    );
+    assert_eq!(place.git(&["rev-parse", "topic"]), first);
+    let third = place.irmin(&["set", "b", "z", "--branch", "topic"]);
+    for args in [
+        &["--create", "topic"][..],
+        &["--create", "topic/x"],
+        &["--create", "a..b"],
+        &["--create", "x", "--delete", "topic"],
+        &["--at", "main"],
+        &["--delete", "topic"],
+        &["--delete", "main"],
+    ] {
+        let (code, out, error) = place.try_irmin(&[&["branches"], args].concat());
+        assert_eq!((code, &out[..]), (2, ""), "{args:?}: {error}");
+    }
+    assert_eq!(place.try_irmin(&["branches", "--delete", "nobody"]).0, 1);
+    assert_eq!(
+        place.git(&["rev-parse", "main", "topic"]),
+        format!("{second}\n{third}")
+    );
+    assert_eq!(
+        place.irmin(&["branches", "--delete", "topic", "--force"]),
+        third
+    );
+    place.irmin(&["branches", "--create", "old", "--at", &first]);
+    place.git(&["pack-refs", "--all"]);
+    assert_eq!(place.irmin(&["branches", "--delete", "old"]), first);
+    assert_eq!(place.git(&["branch", "--format=%(refname:short)"]), "main");
+    place.fsck();
+}
+
+#[test]
 fn a_graph_has_every_commit_and_parent() {
     let place = Place::of_git("sha1");
     Random(5).history(&place, 20);

@@ -76,3 +76,27 @@ fn a_watch_of_a_path_tells_only_what_is_below_it() {
     assert_eq!(event["changes"].as_array().unwrap().len(), 1);
     watch.ends();
 }
+
+#[test]
+fn a_watch_goes_on_where_an_earlier_one_ended() {
+    let place = Place::new("sha256", &[]);
+    let first = place.irmin(&["set", "a", "x"]);
+    place.irmin(&["set", "a", "y"]);
+    let third = place.irmin(&["set", "b", "y"]);
+    let mut watch = Watch::new(&place, &["--after", &format!("7:{first}"), "--count", "2"]);
+    assert_eq!(watch.line(), format!("7 at {first}"));
+    assert_eq!(watch.line(), format!("8 {first} {third}"));
+    assert_eq!((watch.line(), watch.line()), ("M\ta".into(), "A\tb".into()));
+    let fourth = place.irmin(&["set", "b", "z"]);
+    assert_eq!(watch.line(), format!("9 {third} {fourth}"));
+    assert_eq!(watch.line(), "M\tb");
+    watch.ends();
+    let gone = format!("7:{}", "1".repeat(64));
+    for wrong in ["7", "x:-", "7:abcd", &gone] {
+        assert_eq!(
+            place.try_irmin(&["watch", "--after", wrong]).0,
+            2,
+            "{wrong}"
+        );
+    }
+}
