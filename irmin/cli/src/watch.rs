@@ -63,8 +63,8 @@ fn shown(id: Option<Id>) -> String {
 }
 
 fn tell(event: &Event, prefix: &Path, out: &mut Output) -> Result<()> {
-    let sequence = event.position.sequence;
-    let (old, new) = (&event.old, &event.new);
+    let sequence = event.position().sequence;
+    let (old, new) = (event.before(), event.after());
     let [old, new] = [old, new].map(|commit| commit.as_ref().map(|commit| commit.id()));
     if !out.json {
         out.line(format_args!("{sequence} {} {}", shown(old), shown(new)))?;

@@ -1,5 +1,5 @@
 //! One-edit commits into a tree of 100 x 100 files, and random reads: this crate beside libgit2, in one
-//! run, in turns. `cargo run --release -p irmin-git --example bench [FOLDER]`; the folder decides the
+//! run, in turns. `cargo run --release -p irmin-git --example git_bench [FOLDER]`; the folder decides the
 //! file system.
 
 use std::path::{Path, PathBuf};
