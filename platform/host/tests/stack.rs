@@ -422,7 +422,8 @@ fn names_are_looked_up_without_stopping_other_tasks() {
         );
         // Dropped while the thread is at work: its answer meets nobody. Now and then a thread is
         // done before the first poll.
-        let mut lookups = (0..100).map(|_| poll_once(stack.resolve("localhost", AddressFamily::Any)));
+        let mut lookups =
+            (0..100).map(|_| poll_once(stack.resolve("localhost", AddressFamily::Any)));
         assert!(lookups.any(|answer| answer.is_none()));
     });
 }
