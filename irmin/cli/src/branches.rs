@@ -7,7 +7,7 @@ use crate::cli::Branches;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, first_line, harmless};
 use crate::place::Place;
-use crate::{revision, write};
+use crate::write;
 
 /// `irmin branches`.
 pub fn branches(place: &Place, branches: &Branches, out: &mut Output) -> Result<u8> {
@@ -20,7 +20,7 @@ pub fn branches(place: &Place, branches: &Branches, out: &mut Output) -> Result<
 
 fn create(place: &Place, name: &str, at: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, Some(name))?;
-    let commit = revision::commit(&place.repo, at)?;
+    let commit = place.repo.resolve(at)?;
     match branch.compare_and_set(None, Some(&commit)) {
         Err(UpdateError::Moved { .. }) => Err(Failure::usage(
             format!("there is a branch {name} already"),
@@ -51,7 +51,7 @@ fn delete(place: &Place, name: &str, is_forced: bool, out: &mut Output) -> Resul
             "make another one current first: git symbolic-ref HEAD refs/heads/OTHER",
         ));
     }
-    if !is_forced && !revision::commit(&place.repo, "HEAD")?.has_ancestor(&head)? {
+    if !is_forced && !place.repo.resolve("HEAD")?.has_ancestor(&head)? {
         return Err(Failure::usage(
             format!(
                 "{name} has commits that the current branch lacks: it is at {}",

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal as _};
 
 use irmin::merge::MergeError;
 use irmin::{
-    BackendError, CommitError, HistoryError, PathError, ReadError, RefNameError, UpdateError,
-    WriteError,
+    BackendError, CommitError, HistoryError, Id, PathError, ReadError, RefNameError, RevisionError,
+    UpdateError, WriteError,
 };
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 
@@ -130,6 +130,46 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Failure {
         match error {
             ReadError::Path(error) => error.into(),
+            error => Failure::broken(error),
+        }
+    }
+}
+
+impl From<RevisionError> for Failure {
+    fn from(error: RevisionError) -> Failure {
+        match error {
+            RevisionError::NoCommitYet { name } => Failure::absent(
+                format!("{name} has no commit yet"),
+                "make the first one with `irmin set PATH VALUE`",
+            ),
+            RevisionError::Unknown { name } => Failure::usage(
+                format!("no branch, tag or commit is called {name}"),
+                "`irmin branches` lists the branches",
+            ),
+            RevisionError::Ambiguous { name, ids } => {
+                let ids: Vec<_> = ids.iter().map(Id::to_string).collect();
+                Failure::usage(
+                    format!("{name} may mean any of several objects"),
+                    format!("give more digits of one:\n{}", ids.join("\n")),
+                )
+            }
+            RevisionError::NoParent {
+                name,
+                commit,
+                number,
+            } => Failure::usage(
+                format!("{name} means no commit: {commit} has no parent {number}"),
+                "see what is before it with `irmin log`",
+            ),
+            RevisionError::NotCommit { name, kind } => Failure::usage(
+                format!("{name} is a {kind}, and no commit"),
+                "give a branch, a tag or a commit's id",
+            ),
+            RevisionError::Suffix { name } => Failure::usage(
+                format!("{name} is no name of a commit"),
+                "give a branch, a tag, HEAD or an id, with ~3, ^2 or ^{} behind it",
+            ),
+            RevisionError::Read(error) => error.into(),
             error => Failure::broken(error),
         }
     }

@@ -9,7 +9,6 @@ use crate::cli::Dot;
 use crate::failure::Result;
 use crate::output::{Output, first_line, harmless};
 use crate::place::Place;
-use crate::revision;
 
 /// `irmin dot`.
 pub fn dot(place: &Place, dot: &Dot, out: &mut Output) -> Result<u8> {
@@ -23,7 +22,7 @@ pub fn dot(place: &Place, dot: &Dot, out: &mut Output) -> Result<u8> {
         }
     } else {
         for name in &dot.names {
-            open.push((name.clone(), revision::commit(&place.repo, name)?));
+            open.push((name.clone(), place.repo.resolve(name)?));
         }
     }
     let mut queue = BinaryHeap::new();

@@ -9,12 +9,11 @@ use crate::cli::{Lcas, Log};
 use crate::failure::Result;
 use crate::output::{Output, harmless};
 use crate::place::Place;
-use crate::revision;
 use crate::tree::path;
 
 /// `irmin log`.
 pub fn log(place: &Place, log: &Log, out: &mut Output) -> Result<u8> {
-    let commit = revision::commit(&place.repo, &log.name)?;
+    let commit = place.repo.resolve(&log.name)?;
     let commits = match &log.path {
         Some(typed) => commit.log_of(path(typed)?),
         None => commit.log(),
@@ -99,8 +98,8 @@ fn commit_value(commit: &Commit) -> Value {
 
 /// `irmin lcas`.
 pub fn lcas(place: &Place, lcas: &Lcas, out: &mut Output) -> Result<u8> {
-    let a = revision::commit(&place.repo, &lcas.a)?;
-    let b = revision::commit(&place.repo, &lcas.b)?;
+    let a = place.repo.resolve(&lcas.a)?;
+    let b = place.repo.resolve(&lcas.b)?;
     let ids = place.repo.lcas(&a, &b)?;
     for id in &ids {
         match out.json {

@@ -1,7 +1,7 @@
 //! `irmin`: a store that branches, merges and watches, at the shell.
 //!
 //! The store is a Git repository ([`place`] finds it), so that `git` itself can read, check and clone
-//! all that is made here. Names are resolved as Git resolves them ([`revision`]), commits are signed
+//! all that is made here. Names are resolved as Git resolves them, commits are signed
 //! with the names that Git would use ([`identity`]), and whatever comes from a repository is made
 //! harmless before it reaches a terminal ([`output`]).
 //!
@@ -20,7 +20,6 @@ mod identity;
 mod merge;
 mod output;
 mod place;
-mod revision;
 mod tree;
 mod watch;
 mod write;

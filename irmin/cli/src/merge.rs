@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::output::{Output, put, quoted};
 use crate::place::Place;
 use crate::tree::mode_and_id;
-use crate::{identity, revision, write};
+use crate::{identity, write};
 
 /// How far Git looks for a NUL to tell that a file is no text (xdiff-interface.c).
 const LOOKED_AT: usize = 8000;
@@ -51,8 +51,8 @@ pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
 }
 
 fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) -> Result<u8> {
-    let ours = revision::commit(&place.repo, ours_name)?;
-    let theirs = revision::commit(&place.repo, theirs_name)?;
+    let ours = place.repo.resolve(ours_name)?;
+    let theirs = place.repo.resolve(theirs_name)?;
     let merge = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
     if !merge.conflicts().is_empty() {
         let sides = [(ours_name, &ours), (theirs_name, &theirs)];
@@ -68,7 +68,7 @@ fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) 
 
 fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, merge.branch.as_deref())?;
-    let theirs = revision::commit(&place.repo, name)?;
+    let theirs = place.repo.resolve(name)?;
     loop {
         let Some(ours) = branch.head()? else {
             return Err(Failure::absent(

@@ -10,7 +10,6 @@ use crate::cli::{Diff, Get, List};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, put, quoted};
 use crate::place::Place;
-use crate::revision;
 
 /// A path as it was typed; a slash at the end of a directory's does not count.
 pub fn path(typed: &OsStr) -> Result<Path> {
@@ -20,7 +19,7 @@ pub fn path(typed: &OsStr) -> Result<Path> {
 
 /// `irmin get`.
 pub fn get(place: &Place, get: &Get, out: &mut Output) -> Result<u8> {
-    let tree = revision::commit(&place.repo, &get.at)?.tree();
+    let tree = place.repo.resolve(&get.at)?.tree();
     let path = Path::new(get.path.as_bytes())?;
     let entry = tree.entry(&path)?.ok_or_else(|| absent(&path, &get.at))?;
     let shown = quoted(path.as_bytes());
@@ -56,7 +55,7 @@ fn absent(path: &Path, at: &str) -> Failure {
 }
 
 fn directory(place: &Place, list: &List) -> Result<(Path, Tree)> {
-    let tree = revision::commit(&place.repo, &list.at)?.tree();
+    let tree = place.repo.resolve(&list.at)?.tree();
     let path = path(list.path.as_deref().unwrap_or_default())?;
     match tree.dir(&path)? {
         Some(dir) => Ok((path, dir)),
@@ -108,8 +107,8 @@ pub fn tree(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
 
 /// `irmin diff`.
 pub fn diff(place: &Place, diff: &Diff, out: &mut Output) -> Result<u8> {
-    let old = revision::commit(&place.repo, &diff.old)?.tree();
-    let new = revision::commit(&place.repo, &diff.new)?.tree();
+    let old = place.repo.resolve(&diff.old)?.tree();
+    let new = place.repo.resolve(&diff.new)?.tree();
     for difference in old.diff(&new) {
         let difference = difference?;
         match out.json {

@@ -10,7 +10,6 @@ use crate::cli::{self, After};
 use crate::failure::Result;
 use crate::output::Output;
 use crate::place::Place;
-use crate::revision;
 use crate::tree::{difference_line, difference_value, path};
 use crate::write::branch;
 
@@ -25,7 +24,7 @@ pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> 
         Some(After(position)) => {
             if let Some(id) = position.head {
                 // That it is not here is told now, not at the first change.
-                revision::commit(&place.repo, &id.to_string())?;
+                place.repo.resolve(&id.to_string())?;
             }
             branch.watch_after(prefix.clone(), position)?
         }

@@ -5,6 +5,11 @@ use alloc::vec::Vec;
 
 use crate::{BackendError, Commit, Id, Kind, ReadError, RefName, Repo};
 
+/// Git's shortest abbreviation of an id.
+const SHORTEST: usize = 4;
+/// More objects than anybody looks through to find out which one was meant.
+const CANDIDATES: usize = 1000;
+
 /// A text that names no commit.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,13 +20,27 @@ pub enum RevisionError {
         /// The name.
         name: String,
     },
-    /// Several commits' ids begin so.
-    #[error("{name} begins the ids of several commits; give more digits: {}", list(.ids))]
+    /// It is the branch that is meant where none is named, and nothing is committed to it.
+    #[error("{name} has no commit yet; make the first one")]
+    NoCommitYet {
+        /// The name.
+        name: String,
+    },
+    /// Several objects' ids begin so, and not just one of them is a commit.
+    #[error("{name} begins the ids of several objects; give more digits: {}", list(.ids))]
     Ambiguous {
         /// The digits.
         name: String,
-        /// The commits, at most ten.
+        /// Commits, or where none is one other objects; at most ten.
         ids: Vec<Id>,
+    },
+    /// It names something else.
+    #[error("{name} is a {kind}, and no commit; give a branch, a tag or a commit's id")]
+    NotCommit {
+        /// The name.
+        name: String,
+        /// What it is.
+        kind: Kind,
     },
     /// `~` or `^` goes beyond the first commit, or to a parent that is not there.
     #[error("{name}: {commit} has no parent number {number}")]
@@ -55,16 +74,18 @@ fn list(ids: &[Id]) -> String {
 }
 
 impl Repo {
-    /// The commit that a text names, by Git's rules: an id, a branch, tag or remote branch, `HEAD` or
-    /// `@`, or at least four digits with which the id of one commit begins; then any of `~3` (three
-    /// first parents back), `^` (the first parent), `^2` (the second) and `^{commit}`.
+    /// The commit that a text names, by Git's rules (gitrevisions(7)): a whole id, a branch, tag or
+    /// remote branch, `HEAD` or `@`, what `git describe` prints (`v1-3-g1a2b3c4`), or at least four
+    /// digits with which an id begins (of several objects the only commit); then any of `~3` (three
+    /// first parents back), `^` (the first parent), `^2` (the second), `^{}` and `^{commit}`. Tags
+    /// are followed.
     ///
     /// # Errors
     /// [`RevisionError`].
     pub fn resolve(&self, text: &str) -> Result<Commit, RevisionError> {
         let end = text.find(['~', '^']).unwrap_or(text.len());
         let (name, mut rest) = text.split_at(end);
-        let mut commit = Commit::peel(&self.store, self.named_id(name)?)?;
+        let mut commit = self.named_commit(name)?;
         let parent = |commit: &Commit, number: usize| -> Result<Commit, RevisionError> {
             let id = commit
                 .parents()
@@ -81,7 +102,10 @@ impl Repo {
                 rest = after;
                 continue;
             }
-            rest = &rest[1..];
+            let suffix = || RevisionError::Suffix {
+                name: text.to_string(),
+            };
+            rest = &rest[step.len_utf8()..];
             let digits = rest
                 .find(|c: char| !c.is_ascii_digit())
                 .unwrap_or(rest.len());
@@ -89,9 +113,6 @@ impl Repo {
             let number = match number {
                 "" => Ok(1),
                 number => number.parse::<usize>(),
-            };
-            let suffix = || RevisionError::Suffix {
-                name: text.to_string(),
             };
             let number = number.map_err(|_| suffix())?;
             rest = after;
@@ -109,18 +130,26 @@ impl Repo {
         Ok(commit)
     }
 
+    fn named_commit(&self, name: &str) -> Result<Commit, RevisionError> {
+        let id = self.named_id(name)?;
+        match Commit::peel(&self.store, id) {
+            Err(ReadError::WrongKind { found, .. }) => Err(RevisionError::NotCommit {
+                name: name.to_string(),
+                kind: found,
+            }),
+            result => Ok(result?),
+        }
+    }
+
     fn named_id(&self, name: &str) -> Result<Id, RevisionError> {
         let backend = self.backend();
-        let unknown = || RevisionError::Unknown {
-            name: name.to_string(),
-        };
         if let Ok(id) = name.parse::<Id>()
             && id.as_bytes().len() == self.format().id_len()
             && backend.contains(&id)?
         {
             return Ok(id);
         }
-        let name = if name == "@" { "HEAD" } else { name };
+        let full = if name == "@" { "HEAD" } else { name };
         for (before, after) in [
             ("", ""),
             ("refs/", ""),
@@ -129,37 +158,58 @@ impl Repo {
             ("refs/remotes/", ""),
             ("refs/remotes/", "/HEAD"),
         ] {
-            let Ok(full) = RefName::new(&alloc::format!("{before}{name}{after}")) else {
+            let Ok(full) = RefName::new(&alloc::format!("{before}{full}{after}")) else {
                 continue;
             };
             if let Some(id) = backend.head(&full)? {
                 return Ok(id);
             }
         }
-        if name == "HEAD" {
-            return backend
-                .head(&backend.default_branch()?)?
-                .ok_or_else(unknown);
+        let default = backend.default_branch()?;
+        let is_default = full == "HEAD" || full == default.short() || full == default.as_str();
+        if full == "HEAD"
+            && let Some(id) = backend.head(&default)?
+        {
+            return Ok(id);
         }
-        if name.len() < 4 || !name.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(unknown());
+        // Behind the last `-g` of what `git describe` prints, or all of it.
+        let digits = match name.rsplit_once("-g") {
+            Some((tag, digits)) if !tag.is_empty() => digits,
+            _ => name,
+        };
+        let is_short = digits.len() >= SHORTEST && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let found = match is_short {
+            true => self.abbreviated(&digits.to_ascii_lowercase())?,
+            false => Vec::new(),
+        };
+        let name = name.to_string();
+        match found[..] {
+            [only] => Ok(only),
+            [] if is_default => Err(RevisionError::NoCommitYet { name }),
+            [] => Err(RevisionError::Unknown { name }),
+            _ => Err(RevisionError::Ambiguous { name, ids: found }),
         }
-        let mut commits = Vec::new();
-        for id in backend.ids(&name.to_ascii_lowercase(), 1000)? {
-            let object = backend.read(&id)?;
-            if object.is_some_and(|object| matches!(object.kind, Kind::Commit | Kind::Tag)) {
-                commits.push(id);
+    }
+
+    /// The objects whose ids begin so, at most ten; of several only the commits and the tags that
+    /// lead to one, if there are any.
+    fn abbreviated(&self, digits: &str) -> Result<Vec<Id>, RevisionError> {
+        let mut ids = self.backend().ids(digits, CANDIDATES)?;
+        if ids.len() > 1 {
+            let mut commits = Vec::new();
+            for id in &ids {
+                match self.store.peeled(*id) {
+                    Ok(_) => commits.push(*id),
+                    Err(ReadError::WrongKind { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if !commits.is_empty() {
+                ids = commits;
             }
         }
-        commits.truncate(10);
-        match commits[..] {
-            [] => Err(unknown()),
-            [only] => Ok(only),
-            _ => Err(RevisionError::Ambiguous {
-                name: name.to_string(),
-                ids: commits,
-            }),
-        }
+        ids.truncate(10);
+        Ok(ids)
     }
 }
 
@@ -203,6 +253,7 @@ mod tests {
             ("origin/main", &b),
             (&id, &d),
             (&id[..12], &d),
+            (&alloc::format!("v1-3-g{}", &id[..9]), &d),
             ("main~1", &c),
             ("main~", &c),
             ("main^", &c),
@@ -214,7 +265,9 @@ mod tests {
         ] {
             assert_eq!(&repo.resolve(text).unwrap(), expected, "{text}");
         }
-        for text in ["none", "abc", "0000000", "main..x", "ma in", "../x", ""] {
+        for text in [
+            "none", "abc", "0000000", "main..x", "ma in", "../x", "", "-x", "~1", "^",
+        ] {
             let result = repo.resolve(text);
             assert!(
                 matches!(result, Err(RevisionError::Unknown { .. })),
@@ -229,11 +282,63 @@ mod tests {
             repo.resolve("v1^3"),
             Err(RevisionError::NoParent { number: 3, .. })
         ));
-        for text in ["main^{tree}", "main~x", "main^-"] {
+        for text in [
+            "main^{tree}",
+            "main~x",
+            "main^-",
+            "main~99999999999999999999",
+            "main^ö",
+        ] {
             assert!(
                 matches!(repo.resolve(text), Err(RevisionError::Suffix { .. })),
                 "{text}"
             );
         }
+        let tree = repo.empty_tree().id().to_string();
+        assert!(matches!(
+            repo.resolve(&tree),
+            Err(RevisionError::NotCommit {
+                kind: Kind::Tree,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn the_branch_that_is_meant_anyhow_has_no_commit_at_first() {
+        let repo = Repo::new(Memory::new(Format::Native));
+        for text in ["HEAD", "@", "main", "refs/heads/main", "@~2"] {
+            assert!(
+                matches!(repo.resolve(text), Err(RevisionError::NoCommitYet { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_several_objects_that_begin_so_the_only_commit_is_meant() {
+        let backend = alloc::sync::Arc::new(Memory::new(Format::GitSha1));
+        let repo = Repo::new(backend.clone());
+        let info = Info::new(Signature::new("A", "a@b", 1, 0), "m\n");
+        let commit = repo.commit_tree(&repo.empty_tree(), &[], &info).unwrap();
+        let digits = &commit.id().to_string()[..4];
+        let blobs: Vec<_> = (0u32..)
+            .map(|n| crate::Object::new(Format::GitSha1, Kind::Blob, n.to_string()).unwrap())
+            .filter(|blob| blob.id.begins_with(digits))
+            .take(2)
+            .collect();
+        crate::Backend::write(&backend, &blobs).unwrap();
+        assert_eq!(repo.resolve(digits).unwrap(), commit);
+        let second = blobs[0].id.to_string();
+        let blobs_only = (5..40)
+            .map(|len| &second[..len])
+            .find(|digits| !commit.id().begins_with(digits));
+        assert!(matches!(
+            repo.resolve(blobs_only.unwrap()),
+            Err(RevisionError::NotCommit {
+                kind: Kind::Blob,
+                ..
+            })
+        ));
     }
 }
