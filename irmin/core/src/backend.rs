@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::error::Error;
 
-use crate::{Format, Id, Object, RefName};
+use crate::{CommitIndex, Format, Id, Object, RefEdit, RefName};
 
 /// What keeps the objects of a store and the names that point to them.
 ///
@@ -114,6 +114,18 @@ pub trait Backend: Send + Sync {
         Ok(None)
     }
 
+    /// The backend's index of commits as it is now; `None` if there is none, if it does not hold
+    /// generations, or if [`shallow`](Backend::shallow) leaves out what it knows.
+    ///
+    /// It is asked for before each question about history and costs little; as long as nothing is
+    /// added the same value is given again, so that what was found with it stays known.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
+        Ok(None)
+    }
+
     /// The commits whose parents are left out on purpose (Git's `shallow` file), in any order.
     ///
     /// # Errors
@@ -134,45 +146,6 @@ pub trait Backend: Send + Sync {
 
 /// Called when a name may have moved; returns whether it wants to be called again.
 pub type Hook = Box<dyn Fn() -> bool + Send + Sync>;
-
-/// One name of an [`update`](Backend::update).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefEdit {
-    /// Which name.
-    pub name: RefName,
-    /// What it must point to before.
-    pub expect: Expect,
-    /// What it points to afterwards; `None` deletes it (and if there is none, does nothing).
-    pub new: Option<Id>,
-}
-
-/// What a name must point to for an edit to happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// Anything, or nothing.
-    Any,
-    /// Nothing: there is no such name yet.
-    Missing,
-    /// This object.
-    Is(Id),
-}
-
-impl Expect {
-    /// Whether what is there is what was expected.
-    pub fn holds(&self, found: Option<&Id>) -> bool {
-        match self {
-            Expect::Any => true,
-            Expect::Missing => found.is_none(),
-            Expect::Is(id) => found == Some(id),
-        }
-    }
-}
-
-impl From<Option<Id>> for Expect {
-    fn from(head: Option<Id>) -> Expect {
-        head.map_or(Expect::Missing, Expect::Is)
-    }
-}
 
 /// What an index of commits says about one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,6 +274,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
     fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
         (**self).commit_node(id)
+    }
+    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
+        (**self).commit_index()
     }
     fn shallow(&self) -> Result<Vec<Id>, BackendError> {
         (**self).shallow()

@@ -27,6 +27,7 @@ extern crate std;
 mod backend;
 mod branch;
 mod commit;
+mod commit_index;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod containers;
@@ -40,6 +41,8 @@ pub mod merge;
 mod object;
 mod path;
 pub mod raw;
+mod refedit;
+mod references;
 mod refname;
 mod repo;
 mod revision;
@@ -48,9 +51,10 @@ mod transaction;
 mod tree;
 mod watch;
 
-pub use backend::{Backend, BackendError, CommitNode, Expect, Hook, RefEdit, UpdateError};
+pub use backend::{Backend, BackendError, CommitNode, Hook, UpdateError};
 pub use branch::{Branch, MoveError};
 pub use commit::{Commit, Info};
+pub use commit_index::CommitIndex;
 pub use containers::{Journal, Journals, Latest, Latests, Tallies, Tally};
 #[cfg(feature = "serde")]
 pub use contents::Json;
@@ -65,6 +69,8 @@ pub use memory::Memory;
 pub use object::Object;
 pub use path::{Path, PathError};
 pub use raw::{Mode, Signature};
+pub use refedit::{Expect, RefEdit};
+pub use references::references;
 pub use refname::{RefName, RefNameError};
 pub use repo::Repo;
 pub use revision::RevisionError;

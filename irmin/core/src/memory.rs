@@ -1,7 +1,6 @@
 //! Everything in memory.
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -110,37 +109,14 @@ impl Backend for Memory {
 
     fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
         let mut names = self.names.write();
-        for (at, edit) in edits.iter().enumerate() {
-            if edits[..at].iter().any(|before| before.name == edit.name) {
-                return Err(UpdateError::Clash {
-                    name: edit.name.clone(),
-                    other: edit.name.clone(),
-                });
-            }
-            let found = names.heads.get(&edit.name);
-            if !edit.expect.holds(found) {
-                return Err(UpdateError::Moved {
-                    name: edit.name.clone(),
-                    found: found.copied(),
-                });
-            }
+        RefEdit::check(edits, &names.heads)?;
+        for edit in edits {
             if let Some(id) = edit.new
                 && !self.objects.read().contains_key(&id)
             {
                 return Err(UpdateError::NoSuchObject {
                     name: edit.name.clone(),
                     id,
-                });
-            }
-        }
-        let made = edits
-            .iter()
-            .filter(|edit| edit.new.is_some() && !names.heads.contains_key(&edit.name));
-        for edit in made {
-            if let Some(other) = clash(&names.heads, edits, &edit.name) {
-                return Err(UpdateError::Clash {
-                    name: edit.name.clone(),
-                    other,
                 });
             }
         }
@@ -165,40 +141,6 @@ impl Backend for Memory {
     fn generation(&self) -> Result<u64, BackendError> {
         Ok(self.names.read().generation)
     }
-}
-
-/// A name that would be a directory of `name`, or `name` of it, once the edits are done.
-fn clash(heads: &BTreeMap<RefName, Id>, edits: &[RefEdit], name: &RefName) -> Option<RefName> {
-    let stays = |other: &&RefName| {
-        !edits
-            .iter()
-            .any(|edit| edit.name == **other && edit.new.is_none())
-    };
-    let below = name.as_str().to_string() + "/";
-    let inside = |long: &str, short: &str| {
-        long.strip_prefix(short)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    let made = edits
-        .iter()
-        .filter(|edit| edit.new.is_some())
-        .map(|edit| &edit.name);
-    let made = made.filter(|other| {
-        inside(other.as_str(), name.as_str()) || inside(name.as_str(), other.as_str())
-    });
-    let children = heads
-        .range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded))
-        .map(|(other, _)| other)
-        .take_while(|other| other.as_str().starts_with(&below));
-    let parents = name
-        .as_str()
-        .match_indices('/')
-        .filter_map(|(at, _)| heads.get_key_value(&name.as_str()[..at]));
-    let parents = parents.map(|(parent, _)| parent);
-    made.chain(children.filter(stays))
-        .chain(parents.filter(stays))
-        .next()
-        .cloned()
 }
 
 #[cfg(test)]

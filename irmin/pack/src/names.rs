@@ -1,11 +1,10 @@
 //! The names, and what an update of them asks for.
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use irmin::{Id, RefEdit, RefName, UpdateError};
+use irmin::{Id, RefEdit, RefName};
 
 use crate::format::name_len;
 
@@ -29,59 +28,11 @@ impl Names {
 
     /// Those that begin with `prefix`, in order.
     pub fn list(&self, prefix: &str) -> Vec<(RefName, Id)> {
-        self.from(prefix)
+        self.heads
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(name, _)| name.as_str().starts_with(prefix))
             .map(|(name, id)| (name.clone(), *id))
             .collect()
-    }
-
-    fn from(&self, text: &str) -> impl Iterator<Item = (&RefName, &Id)> {
-        self.heads
-            .range::<str, _>((Bound::Included(text), Bound::Unbounded))
-    }
-
-    /// Whether the edits may happen, but for the objects that they name.
-    pub fn check(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
-        let mut by_name = BTreeMap::new();
-        for edit in edits {
-            let name = &edit.name;
-            if by_name.insert(name.as_str(), edit).is_some() {
-                return Err(UpdateError::Clash {
-                    name: name.clone(),
-                    other: name.clone(),
-                });
-            }
-            let found = self.heads.get(name);
-            if !edit.expect.holds(found) {
-                return Err(UpdateError::Moved {
-                    name: name.clone(),
-                    found: found.copied(),
-                });
-            }
-        }
-        let there_after = |name: &str| match by_name.get(name) {
-            Some(edit) => edit.new.is_some().then_some(&edit.name),
-            None => self.heads.get_key_value(name).map(|(name, _)| name),
-        };
-        for edit in edits {
-            if edit.new.is_none() || self.heads.contains_key(&edit.name) {
-                continue;
-            }
-            let name = edit.name.as_str();
-            let parents = name.match_indices('/').map(|(at, _)| &name[..at]);
-            let below = name.to_string() + "/";
-            let children = self
-                .from(&below)
-                .map(|(name, _)| name.as_str())
-                .take_while(|child| child.starts_with(&below));
-            if let Some(other) = parents.chain(children).find_map(there_after) {
-                return Err(UpdateError::Clash {
-                    name: edit.name.clone(),
-                    other: other.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Does what was checked.

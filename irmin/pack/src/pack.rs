@@ -429,7 +429,7 @@ impl<S: Storage> Backend for Pack<S> {
 
     fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
         let mut w = self.writer.lock();
-        self.names.read().check(edits)?;
+        RefEdit::check(edits, &self.names.read().heads)?;
         for edit in edits {
             if let Some(id) = edit.new {
                 if !self.contains(&id)? {

@@ -143,11 +143,10 @@ impl Index {
                     found: object.kind,
                 });
             }
-            let parents = CommitData::decode_parents(backend.format(), &object.data);
-            (
-                parents.map_err(|malformed: Malformed| ReadError::Malformed { id, malformed })?,
-                0,
-            )
+            let links = CommitData::decode_links(backend.format(), &object.data);
+            let (_, parents) =
+                links.map_err(|malformed: Malformed| ReadError::Malformed { id, malformed })?;
+            (parents, 0)
         };
         let first = self.parents.len() as u32;
         for parent in &parents {

@@ -72,12 +72,12 @@ impl CommitData {
         })
     }
 
-    /// Reads the parents only.
+    /// Reads the tree and the parents only.
     ///
     /// # Errors
     /// [`Malformed`] if it does not begin with a tree and parents.
-    pub fn decode_parents(format: Format, data: &[u8]) -> Result<Vec<Id>, Malformed> {
-        ids(format, data).map(|(_, parents, _)| parents)
+    pub fn decode_links(format: Format, data: &[u8]) -> Result<(Id, Vec<Id>), Malformed> {
+        ids(format, data).map(|(tree, parents, _)| (tree, parents))
     }
 
     /// The bytes of the commit.

@@ -1,0 +1,59 @@
+//! Indexes of commits that backends keep.
+
+use alloc::vec::Vec;
+
+use crate::{BackendError, Id};
+
+/// What a backend's index says about commits without reading them, such as Git's commit-graph: a
+/// snapshot, which never changes. Commits that came later are read.
+///
+/// Each commit in it has a position, counted from 0, and all commits before it have one too. What is
+/// asked about a position that is not below [`len`](CommitIndex::len) may panic. Nothing here waits
+/// but for a disk, and questions about one commit cost the same however many there are
+/// ([`position`](CommitIndex::position): a search by bisection at most).
+pub trait CommitIndex: Send + Sync {
+    /// How many commits are in it, at most 2^31.
+    fn len(&self) -> u32;
+
+    /// Whether no commit is in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where a commit is; `None` if it is not in the index.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn position(&self, id: &Id) -> Result<Option<u32>, BackendError>;
+
+    /// The commit's id.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn id(&self, position: u32) -> Result<Id, BackendError>;
+
+    /// A number greater than those of all its parents, and greater than 0 (Git's topological level).
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn generation(&self, position: u32) -> Result<u32, BackendError>;
+
+    /// Adds the positions of its parents to a list, in their order.
+    ///
+    /// # Errors
+    /// [`BackendError`]. (Positions and generations that contradict each other need not be found
+    /// here: who walks checks them.)
+    fn parents(&self, position: u32, into: &mut Vec<u32>) -> Result<(), BackendError>;
+
+    /// The committer's time, seconds since 1970.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn time(&self, position: u32) -> Result<i64, BackendError>;
+
+    /// The commit's tree.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn tree(&self, position: u32) -> Result<Id, BackendError>;
+}
