@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use irmin::merge::{Conflict, MergeError, Refused, Rule, Three, Why, text, typed};
-use irmin::{Commit, CommitError, Difference, Entry, Path, ReadError, RefName, UpdateError};
+use irmin::merge::{Conflict, MergeError, Three, Why, files_as_git};
+use irmin::{Commit, CommitError, Difference, Entry, ReadError, RefName, UpdateError};
 use serde_json::json;
 
 use crate::cli::Merge;
@@ -13,26 +12,6 @@ use crate::output::{Output, put, quoted};
 use crate::place::Place;
 use crate::tree::mode_and_id;
 use crate::{identity, write};
-
-/// How far Git looks for a NUL to tell that a file is no text (xdiff-interface.c).
-const LOOKED_AT: usize = 8000;
-
-/// Merges files as Git does: line by line, unless one of them is no text.
-fn as_git(
-    path: &Path,
-    contents: Three<Option<&Bytes>>,
-) -> std::result::Result<Option<Bytes>, Refused> {
-    let is_binary = |side: Option<&Bytes>| {
-        side.is_some_and(|bytes| bytes.iter().take(LOOKED_AT).any(|&byte| byte == 0))
-    };
-    if [contents.base, contents.ours, contents.theirs]
-        .into_iter()
-        .any(is_binary)
-    {
-        return Err(Refused::new("both sides changed it, and it is no text"));
-    }
-    typed::<Vec<u8>, _>(text()).merge(path, contents)
-}
 
 /// `irmin merge`.
 pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
@@ -53,7 +32,7 @@ pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
 fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) -> Result<u8> {
     let ours = place.repo.resolve(ours_name)?;
     let theirs = place.repo.resolve(theirs_name)?;
-    let merge = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
+    let merge = tried(place.repo.try_merge(&ours, &theirs, &files_as_git))?;
     if !merge.conflicts().is_empty() {
         let sides = [(ours_name, &ours), (theirs_name, &theirs)];
         return conflicts(place, merge.conflicts(), sides, out);
@@ -76,7 +55,7 @@ fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Re
                 "`irmin branches` lists the branches",
             ));
         };
-        let tried = tried(place.repo.try_merge(&ours, &theirs, &as_git))?;
+        let tried = tried(place.repo.try_merge(&ours, &theirs, &files_as_git))?;
         if !tried.conflicts().is_empty() {
             let sides = [(branch.name().short(), &ours), (name, &theirs)];
             return conflicts(place, tried.conflicts(), sides, out);

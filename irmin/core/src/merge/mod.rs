@@ -18,7 +18,7 @@ pub use combine::{
     equal, last_writer, log, map, optional, pair, set, text,
 };
 pub use fields::{ByField, Fields, by_field};
-pub use typed::{Typed, typed};
+pub use typed::{Typed, files_as_git, typed};
 
 use crate::history::HistoryError;
 use crate::transaction::CommitError;

@@ -1,6 +1,7 @@
 //! Rules from merge functions of values.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -35,4 +36,26 @@ impl<T: Contents, M: Merger<T>> Rule for Typed<T, M> {
             .map(Some)
             .map_err(|error| Refused::new(format!("merged: {error}")))
     }
+}
+
+/// How far Git looks for a NUL to tell that a file is no text (`xdiff-interface.c`).
+const LOOKED_AT: usize = 8000;
+
+/// The rule that merges files as `git merge` does without attributes: line by line, and not at all
+/// where one of the three is no text.
+///
+/// # Errors
+/// [`Refused`] where both sides changed the same lines, or a file that is no text.
+pub fn files_as_git(
+    path: &Path,
+    contents: Three<Option<&Bytes>>,
+) -> Result<Option<Bytes>, Refused> {
+    let is_binary = |side: Option<&Bytes>| {
+        side.is_some_and(|bytes| bytes.iter().take(LOOKED_AT).any(|&byte| byte == 0))
+    };
+    let sides = [contents.base, contents.ours, contents.theirs];
+    if sides.into_iter().any(is_binary) {
+        return Err(Refused::new("both sides changed it, and it is no text"));
+    }
+    typed::<Vec<u8>, _>(super::text()).merge(path, contents)
 }

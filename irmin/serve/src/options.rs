@@ -1,0 +1,84 @@
+//! What a server is told.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::{Tls, Tokens};
+
+/// How a store is served. The default is a loopback address, any free port, no tokens and no TLS.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen. Port 0 takes a free one, see [`Server::address`](crate::Server::address).
+    pub listen: SocketAddr,
+    /// The store's name.
+    pub name: String,
+    /// Who may read and write what; `None` lets everybody who reaches the port do everything.
+    pub tokens: Option<Tokens>,
+    /// Certificate and key; `None` speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// Web pages of other origins (`https://app.example.org`) that may use this server from a browser.
+    /// Without any, no page but the server's own may.
+    pub origins: Vec<String>,
+    /// Host names, without a port, under which a server on a loopback address may be addressed, beside
+    /// `localhost` and loopback addresses: for a proxy in front of it. A page of any other name,
+    /// made to lead here (DNS rebinding), is refused.
+    pub hosts: Vec<String>,
+    /// What clients may cost.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            name: "store".into(),
+            tokens: None,
+            tls: None,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What clients may cost. What goes beyond is refused with a status that says so.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections, waiting event streams included; further ones wait to be accepted (32,768).
+    pub connections: usize,
+    /// Short calls that are in the store at once; further ones wait their turn (64).
+    pub calls: usize,
+    /// Long answers under way at once, such as logs and differences; further ones get
+    /// status 503 (64).
+    pub streams: usize,
+    /// Bytes of a request's line and headers (32 KiB).
+    pub head: usize,
+    /// Bytes of a body that is JSON (16 MiB).
+    pub body: usize,
+    /// How long a client may take for a request's headers, and how long a connection may be without a
+    /// request (30 s).
+    pub idle: Duration,
+    /// How long a client may take to send or take 4 KiB that are on their way, before its
+    /// connection ends (30 s). A watch on which nothing happens is not concerned.
+    pub stall: Duration,
+    /// How often a waiting event stream gets a sign of life (15 s).
+    pub heartbeat: Duration,
+    /// How long requests under way may take to end after [`Stop::stop`](crate::Stop::stop) (10 s).
+    pub farewell: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 32_768,
+            calls: 64,
+            streams: 64,
+            head: 32 << 10,
+            body: 16 << 20,
+            idle: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(15),
+            farewell: Duration::from_secs(10),
+        }
+    }
+}
