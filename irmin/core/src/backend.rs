@@ -134,6 +134,20 @@ pub trait Backend: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Says anew which commits have their parents left out. All other commits have them: who fetched
+    /// writes them first, and nothing here checks it.
+    ///
+    /// # Errors
+    /// [`BackendError`]; `Refused` where histories are always whole.
+    fn set_shallow(&self, commits: &[Id]) -> Result<(), BackendError> {
+        if commits.is_empty() && self.shallow()?.is_empty() {
+            return Ok(());
+        }
+        Err(BackendError::Refused {
+            what: "histories that are cut off (shallow): it keeps whole ones only".into(),
+        })
+    }
+
     /// The branch that is meant where none is named (Git's `HEAD`): `refs/heads/main` unless the
     /// backend knows better.
     ///
@@ -141,6 +155,19 @@ pub trait Backend: Send + Sync {
     /// [`BackendError`].
     fn default_branch(&self) -> Result<RefName, BackendError> {
         Ok(RefName::new("refs/heads/main").expect("a good name"))
+    }
+
+    /// Says which branch is meant where none is named; it need not exist yet.
+    ///
+    /// # Errors
+    /// [`BackendError`]; `Refused` where it is always `refs/heads/main`.
+    fn set_default_branch(&self, name: &RefName) -> Result<(), BackendError> {
+        if *name == self.default_branch()? {
+            return Ok(());
+        }
+        Err(BackendError::Refused {
+            what: "another default branch than the one it has".into(),
+        })
     }
 }
 
@@ -281,7 +308,13 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     fn shallow(&self) -> Result<Vec<Id>, BackendError> {
         (**self).shallow()
     }
+    fn set_shallow(&self, commits: &[Id]) -> Result<(), BackendError> {
+        (**self).set_shallow(commits)
+    }
     fn default_branch(&self) -> Result<RefName, BackendError> {
         (**self).default_branch()
+    }
+    fn set_default_branch(&self, name: &RefName) -> Result<(), BackendError> {
+        (**self).set_default_branch(name)
     }
 }

@@ -70,7 +70,7 @@ pub use object::Object;
 pub use path::{Path, PathError};
 pub use raw::{Mode, Signature};
 pub use refedit::{Expect, RefEdit};
-pub use references::references;
+pub use references::{Link, links, references};
 pub use refname::{RefName, RefNameError};
 pub use repo::Repo;
 pub use revision::RevisionError;

@@ -22,6 +22,7 @@ pub struct Memory {
 struct Names {
     heads: BTreeMap<RefName, Id>,
     generation: u64,
+    default_branch: Option<RefName>,
 }
 
 impl Memory {
@@ -33,12 +34,6 @@ impl Memory {
             names: RwLock::default(),
             shallow: RwLock::default(),
         }
-    }
-
-    /// Says of which commits the parents are left out, as in a shallow clone. To be said before the
-    /// store is used.
-    pub fn set_shallow(&self, commits: Vec<Id>) {
-        *self.shallow.write() = commits;
     }
 
     /// How many objects it holds.
@@ -136,6 +131,21 @@ impl Backend for Memory {
 
     fn shallow(&self) -> Result<Vec<Id>, BackendError> {
         Ok(self.shallow.read().clone())
+    }
+
+    fn set_shallow(&self, commits: &[Id]) -> Result<(), BackendError> {
+        *self.shallow.write() = commits.to_vec();
+        Ok(())
+    }
+
+    fn default_branch(&self) -> Result<RefName, BackendError> {
+        let chosen = self.names.read().default_branch.clone();
+        Ok(chosen.unwrap_or_else(|| RefName::new("refs/heads/main").expect("a good name")))
+    }
+
+    fn set_default_branch(&self, name: &RefName) -> Result<(), BackendError> {
+        self.names.write().default_branch = Some(name.clone());
+        Ok(())
     }
 
     fn generation(&self) -> Result<u64, BackendError> {

@@ -9,65 +9,121 @@ use crate::raw::{CommitData, Malformed, Mode, TagData, TreeEntries};
 use crate::tree::page::Page;
 use crate::{BackendError, Format, Id, Kind, Object};
 
-/// Adds what an object refers to, and a store that has the object has to have too: of a tree its
-/// pages, directories and contents (not modules, which are commits of other repositories), of a
-/// commit its tree and, unless it `is_shallow`, its parents, of a tag its target, of a blob nothing.
-///
-/// An id may be added more than once. Where a tree was written by another program its order is not
-/// checked, as in Git.
+/// One id that an object refers to, and what it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// The kind that the object says it has.
+    pub kind: Kind,
+    /// Which object.
+    pub id: Id,
+    /// Its name in a directory; empty for what has none.
+    pub name: &'a [u8],
+}
+
+/// Adds what an object refers to, see [`links`].
 ///
 /// # Errors
-/// [`BackendError::Corrupt`] if the object's bytes mean nothing; what was added until then is right.
+/// As [`links`]; what was added until then is right.
 pub fn references(
     format: Format,
     object: &Object,
     is_shallow: &dyn Fn(&Id) -> bool,
     into: &mut Vec<Id>,
 ) -> Result<(), BackendError> {
-    add(format, object, is_shallow, into).map_err(|malformed| BackendError::Corrupt {
+    links(format, object, is_shallow, &mut |link| into.push(link.id))
+}
+
+/// Shows what an object refers to, and a store that has the object has to have too: of a tree its
+/// pages, directories and contents (not modules, which are commits of other repositories), of a
+/// commit its tree and, unless it `is_shallow`, its parents, of a tag its target, of a blob nothing.
+///
+/// An id may come more than once. Where a tree was written by another program its order is not
+/// checked, as in Git.
+///
+/// # Errors
+/// [`BackendError::Corrupt`] if the object's bytes mean nothing.
+pub fn links(
+    format: Format,
+    object: &Object,
+    is_shallow: &dyn Fn(&Id) -> bool,
+    visit: &mut dyn FnMut(Link<'_>),
+) -> Result<(), BackendError> {
+    show(format, object, is_shallow, visit).map_err(|malformed| BackendError::Corrupt {
         what: object.id.to_string() + " (" + &malformed.to_string() + ")",
     })
 }
 
-fn add(
+fn show(
     format: Format,
     object: &Object,
     is_shallow: &dyn Fn(&Id) -> bool,
-    into: &mut Vec<Id>,
+    visit: &mut dyn FnMut(Link<'_>),
 ) -> Result<(), Malformed> {
+    let mut nameless = |kind, id| {
+        visit(Link {
+            kind,
+            id,
+            name: b"",
+        })
+    };
     match object.kind {
         Kind::Blob => {}
         Kind::Tree if format.is_git() => {
             for entry in TreeEntries::new(format, &object.data) {
                 let entry = entry?;
                 if entry.mode != Mode::Module {
-                    into.push(entry.id);
+                    visit(Link {
+                        kind: kind_of(entry.mode),
+                        id: entry.id,
+                        name: entry.name,
+                    });
                 }
             }
         }
-        Kind::Tree => pages(format, object.data.clone(), into)?,
+        Kind::Tree => pages(format, object.data.clone(), visit)?,
         Kind::Commit => {
             let (tree, parents) = CommitData::decode_links(format, &object.data)?;
-            into.push(tree);
+            nameless(Kind::Tree, tree);
             if !is_shallow(&object.id) {
-                into.extend(parents);
+                for parent in parents {
+                    nameless(Kind::Commit, parent);
+                }
             }
         }
-        Kind::Tag => into.push(TagData::decode(format, &object.data)?.target),
+        Kind::Tag => {
+            let tag = TagData::decode(format, &object.data)?;
+            nameless(tag.kind, tag.target);
+        }
     }
     Ok(())
 }
 
-fn pages(format: Format, data: Bytes, into: &mut Vec<Id>) -> Result<(), Malformed> {
+fn kind_of(mode: Mode) -> Kind {
+    if mode == Mode::Dir {
+        Kind::Tree
+    } else {
+        Kind::Blob
+    }
+}
+
+fn pages(format: Format, data: Bytes, visit: &mut dyn FnMut(Link<'_>)) -> Result<(), Malformed> {
     let page = Page::parse(format, data)?;
     for at in 0..page.len() {
         if page.level > 0 {
-            into.push(page.child(at).0);
+            visit(Link {
+                kind: Kind::Tree,
+                id: page.child(at).0,
+                name: b"",
+            });
             continue;
         }
         let entry = page.entry(at);
-        if entry.mode != Mode::Module {
-            into.extend(entry.id());
+        if let Some(id) = entry.id().filter(|_| entry.mode != Mode::Module) {
+            visit(Link {
+                kind: kind_of(entry.mode),
+                id,
+                name: page.name(at),
+            });
         }
     }
     Ok(())

@@ -232,7 +232,15 @@ impl Backend for Git {
             .collect()
     }
 
+    fn set_shallow(&self, commits: &[Id]) -> Result<(), BackendError> {
+        self.refs.set_shallow(commits)
+    }
+
     fn default_branch(&self) -> Result<RefName, BackendError> {
         self.refs.default_branch()
+    }
+
+    fn set_default_branch(&self, name: &RefName) -> Result<(), BackendError> {
+        self.refs.set_default_branch(name)
     }
 }

@@ -480,3 +480,28 @@ fn every_move_of_a_name_by_git_shows_in_the_generation() {
         last = now;
     }
 }
+
+#[test]
+fn a_history_cut_off_and_another_default_branch_are_written_as_git_reads_them() {
+    for (format, word) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        git_init(at, word);
+        (0..3).for_each(|n| git_commit(at, n));
+        let store = Git::open(at).unwrap();
+        let head = store.head(&name("HEAD")).unwrap().unwrap();
+        store.set_shallow(&[head]).unwrap();
+        assert_eq!(store.shallow().unwrap(), [head]);
+        assert_eq!(git(at, &["rev-list", "--count", "HEAD"]).trim(), "1");
+        store.set_shallow(&[]).unwrap();
+        assert_eq!(git(at, &["rev-list", "--count", "HEAD"]).trim(), "3");
+        assert_eq!(
+            git(at, &["rev-parse", "--is-shallow-repository"]).trim(),
+            "false"
+        );
+        store.set_default_branch(&name("refs/heads/next")).unwrap();
+        assert_eq!(git(at, &["symbolic-ref", "HEAD"]).trim(), "refs/heads/next");
+        assert_eq!(store.head(&name("HEAD")).unwrap(), None, "{format:?}");
+        assert!(store.set_default_branch(&name("refs/tags/x")).is_err());
+    }
+}

@@ -152,7 +152,7 @@ fn a_shallow_store_works_up_to_its_edge_and_calls_nothing_unrelated() {
         part.write(&[full.backend().read(&one.id()).unwrap().unwrap()])
             .unwrap();
     }
-    part.set_shallow(alloc::vec![left.id(), right.id()]);
+    part.set_shallow(&[left.id(), right.id()]).unwrap();
     let part = Repo::new(part);
     let [a, b, c] = [a, b, c].map(|one| part.commit(&one.id()).unwrap());
     assert_eq!(part.lcas(&a, &c).unwrap(), [left.id()]);

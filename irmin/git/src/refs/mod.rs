@@ -22,6 +22,7 @@ use crate::Durability;
 use crate::error::{Result, corrupt, io, optional};
 use crate::layout::Layout;
 use list::Folder;
+use lock::{Lock, NoLock};
 use packed::Packed;
 
 pub(crate) struct Refs {
@@ -82,6 +83,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         }
         Err(error) if crate::error::is_absent(&error) => Ok(None),
         Err(error) => Err(io("read", path)(error)),
+    }
+}
+
+fn blocked(path: &Path, error: NoLock) -> BackendError {
+    match error {
+        NoLock::Failed(error) => error,
+        NoLock::FileInTheWay => corrupt(path, "a file stands where its folder should be"),
     }
 }
 
@@ -171,6 +179,40 @@ impl Refs {
                 what: format!("{}: there is no HEAD", self.layout.git_dir.display()),
             }),
         }
+    }
+
+    /// Makes `HEAD` stand for another branch.
+    pub(crate) fn set_default_branch(&self, name: &RefName) -> Result<()> {
+        if !name.as_str().starts_with("refs/heads/") {
+            return Err(BackendError::Refused {
+                what: format!("{name} as the default branch: it is no branch (refs/heads/...)"),
+            });
+        }
+        self.replace(&self.path("HEAD"), format!("ref: {name}\n").as_bytes())?;
+        self.moved();
+        Ok(())
+    }
+
+    /// Says which commits have their parents left out, in the file `shallow`.
+    pub(crate) fn set_shallow(&self, commits: &[Id]) -> Result<()> {
+        let path = self.layout.common.join("shallow");
+        let mut lines: Vec<String> = commits.iter().map(|id| format!("{id}\n")).collect();
+        lines.sort_unstable();
+        if !lines.is_empty() {
+            return self.replace(&path, lines.concat().as_bytes());
+        }
+        // To Git an empty file is a history cut off nowhere, but cut off.
+        let _lock = Lock::take(&path).map_err(|error| blocked(&path, error))?;
+        optional(fs::remove_file(&path)).map_err(io("remove", &path))?;
+        Ok(())
+    }
+
+    /// Writes a file anew under its lock.
+    fn replace(&self, path: &Path, text: &[u8]) -> Result<()> {
+        let mut lock = Lock::take(path).map_err(|error| blocked(path, error))?;
+        lock.write(text)?;
+        crate::file::sync(&[lock.path()])?;
+        lock.commit(path, true).map_err(io("replace", path))
     }
 
     fn packed(&self) -> Result<Arc<Packed>> {
