@@ -1,0 +1,40 @@
+//! What the other side says, made fit to be shown.
+
+/// The text without anything that a terminal would obey: control characters become spaces, line
+/// ends stay. What is not UTF-8 is replaced. At most `limit` bytes are kept.
+pub fn clean(said: &[u8], limit: usize) -> String {
+    let said = &said[..said.len().min(limit)];
+    String::from_utf8_lossy(said)
+        .chars()
+        .map(|c| match c {
+            '\n' => '\n',
+            // Marks that turn the direction of writing make a text look like another.
+            '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+            c if c.is_control() => ' ',
+            c => c,
+        })
+        .collect::<String>()
+        .trim_end()
+        .to_string()
+}
+
+/// The text as one short line, for an error.
+pub(crate) fn quote(said: &[u8]) -> String {
+    clean(said, 200).replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        assert_eq!(
+            clean(b"\x1b]0;owned\x07 hi\r\nthere\x9b2J\n", 1000),
+            " ]0;owned  hi \nthere\u{fffd}2J"
+        );
+        assert_eq!(clean("a\u{202e}b\u{9b}c".as_bytes(), 1000), "a b c");
+        assert_eq!(clean(b"abcdef", 3), "abc");
+        assert_eq!(quote(b"a\nb\n"), "a b");
+    }
+}
