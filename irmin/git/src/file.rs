@@ -117,7 +117,7 @@ impl Temporary {
             .expect("it is set until the file is placed")
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(io("write", self.path()))
     }
 
@@ -134,6 +134,16 @@ impl Temporary {
     pub(crate) fn place(mut self, name: &Path) -> Result<()> {
         fs::rename(self.path(), name).map_err(io("make", name))?;
         self.path = None;
+        Ok(())
+    }
+}
+
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

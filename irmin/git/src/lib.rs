@@ -40,14 +40,12 @@ mod config;
 mod error;
 mod file;
 mod graph;
-mod hash;
 mod layout;
 mod loose;
 mod odb;
 mod pack;
 mod refs;
 mod table;
-mod zlib;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -152,6 +150,8 @@ impl Git {
         self.layout.common.join("shallow")
     }
 }
+
+impl irmin_packfile::PackStore for Git {}
 
 impl Drop for Git {
     fn drop(&mut self) {

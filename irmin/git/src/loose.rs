@@ -1,14 +1,15 @@
 //! Objects that lie alone in a file. Read only: new objects go into packs.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use irmin::{Format, Id, Kind};
+use irmin_packfile::Hasher;
+use irmin_packfile::zlib::{Failed, Inflate};
 
 use crate::error::{Result, corrupt, io, is_absent, optional, refused};
-use crate::zlib::{Failed, Inflate};
 
 fn path_of(objects: &Path, id: &Id) -> PathBuf {
     let hex = id.to_string();
@@ -29,15 +30,15 @@ pub(crate) fn read(
     largest: u64,
 ) -> Result<Option<(Kind, Bytes)>> {
     let path = path_of(objects, id);
-    let Some(mut file) = optional(File::open(&path)).map_err(io("open", &path))? else {
+    let Some(file) = optional(File::open(&path)).map_err(io("open", &path))? else {
         return Ok(None);
     };
-    let failed = |failed| match failed {
-        Failed::Io(error) if is_absent(&error) => corrupt(&path, "it is no file"),
-        Failed::Io(error) => io("read", &path)(error),
-        Failed::Damaged(wrong) => corrupt(&path, wrong),
+    let failed = |failed: Failed| match failed.wrong() {
+        Err(error) if is_absent(&error) => corrupt(&path, "it is no file"),
+        Err(error) => io("read", &path)(error),
+        Ok(wrong) => corrupt(&path, wrong),
     };
-    let mut stream = Inflate::new(|buffer: &mut [u8]| file.read(buffer), &[]);
+    let mut stream = Inflate::new(BufReader::with_capacity(4096, file));
     let header = stream.until_nul(32).map_err(failed)?;
     let (kind, size) =
         parse_header(&header).ok_or_else(|| corrupt(&path, "its header is no object's"))?;
@@ -45,7 +46,7 @@ pub(crate) fn read(
         return Err(too_large(id, size, largest));
     }
     let data = stream.rest(size as usize).map_err(failed)?;
-    if !crate::hash::is(format, id, kind, &data) {
+    if !Hasher::is(format, id, kind, &data) {
         return Err(corrupt(&path, "its bytes have another id"));
     }
     Ok(Some((kind, data.into())))

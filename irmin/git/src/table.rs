@@ -123,22 +123,6 @@ fn key(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// The bytes of a table of these ids, which are sorted: counts, then ids.
-pub(crate) fn push(ids: impl Iterator<Item = Id> + Clone, into: &mut Vec<u8>) {
-    let mut counts = [0u32; 256];
-    for id in ids.clone() {
-        counts[usize::from(id.as_bytes()[0])] += 1;
-    }
-    let mut sum = 0;
-    for count in counts {
-        sum += count;
-        into.extend_from_slice(&sum.to_be_bytes());
-    }
-    for id in ids {
-        into.extend_from_slice(id.as_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +140,7 @@ mod tests {
             ids.sort();
             ids.dedup();
             let mut bytes = Vec::new();
-            push(ids.iter().copied(), &mut bytes);
+            irmin_packfile::push_table(ids.iter().copied(), &mut bytes);
             let source = Source::Memory(bytes.into());
             let table = Table::new(&source, 0, 1024, 20).unwrap().unwrap();
             assert_eq!(table.count() as usize, ids.len());

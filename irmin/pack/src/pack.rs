@@ -480,3 +480,6 @@ impl<S: Storage> Backend for Pack<S> {
         Ok(self.names.read().generation)
     }
 }
+
+#[cfg(feature = "std")]
+impl<S: Storage> irmin_packfile::PackStore for Pack<S> {}

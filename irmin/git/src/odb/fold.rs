@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irmin::Id;
+use irmin_packfile::zlib::Effort;
 
 use super::write::Writing;
 use super::{Odb, UNPOISONED};
 use crate::error::{Result, io};
 use crate::file;
 use crate::pack::{Gather, Pack, Writer};
-use crate::zlib::Effort;
 
 /// So many packs of one size are folded.
 const MANY: usize = 12;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use irmin::{BackendError, Id, Kind};
+use irmin_packfile::{Base, Hasher, MAX_DEPTH, delta};
 
 use super::{Odb, UNPOISONED};
 use crate::cache::Cached;
 use crate::error::{Result, corrupt};
 use crate::loose;
-use crate::pack::{self, Base, Pack};
+use crate::pack::Pack;
 
 /// So often the packs may change under one look; a repack needs one.
 const ATTEMPTS: u32 = 8;
@@ -112,7 +113,7 @@ impl Odb {
             None => self.resolve(pack, offset)?,
         };
         if !found.checked {
-            if !crate::hash::is(self.format, id, found.kind, &found.data) {
+            if !Hasher::is(self.format, id, found.kind, &found.data) {
                 return Err(corrupt(
                     &pack.path,
                     format_args!("at {offset}: the bytes of {id} have another id"),
@@ -162,13 +163,13 @@ impl Odb {
                 })?,
                 Base::Whole(_) => at,
             };
-            if deltas.len() > pack::MAX_DEPTH || held > self.largest {
+            if deltas.len() > MAX_DEPTH || held > self.largest {
                 let wrong = format_args!("at {offset}: its deltas do not end");
                 return Err(corrupt(&pack.path, wrong));
             }
         };
-        while let Some((at, delta)) = deltas.pop() {
-            let data = pack::apply(&object.data, &delta, self.largest)
+        while let Some((at, made)) = deltas.pop() {
+            let data = delta::apply(&object.data, &made, self.largest)
                 .map_err(|wrong| corrupt(&pack.path, format_args!("at {at}: {wrong}")))?;
             object = Cached {
                 data: data.into(),

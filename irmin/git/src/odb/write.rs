@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use irmin::{Id, Object};
+use irmin_packfile::zlib::Effort;
 
 use super::fold::Replaced;
 use super::pending::Pending;
@@ -13,7 +14,6 @@ use crate::error::Result;
 use crate::file;
 use crate::loose;
 use crate::pack::{Built, Gather, Pack, Writer};
-use crate::zlib::Effort;
 
 /// What only one thread at a time does.
 #[derive(Default)]

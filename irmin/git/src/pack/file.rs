@@ -1,18 +1,18 @@
 //! A pack on disk, and the entries in it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use irmin::{BackendError, Format, Id, Kind};
+use irmin::{BackendError, Format};
+use irmin_packfile::zlib::Inflate;
+use irmin_packfile::{Base, Header, Parsed};
 
 use super::index::Index;
-use super::{ID_DELTA, OFFSET_DELTA};
 use crate::error::{Result, corrupt, io};
-use crate::zlib::{Failed, Inflate};
 
 /// One pack. Opened when something is looked for in it.
 pub(crate) struct Pack {
@@ -35,17 +35,6 @@ pub(crate) struct Entry {
     pub(crate) base: Base,
     /// Inflated.
     pub(crate) data: Vec<u8>,
-}
-
-/// What the data of an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Base {
-    /// An object.
-    Whole(Kind),
-    /// A delta for the object at this offset, which is smaller than its own.
-    Offset(u64),
-    /// A delta for this object of the same pack.
-    Id(Id),
 }
 
 impl Pack {
@@ -131,71 +120,30 @@ impl Pack {
         if offset < 12 || offset >= end {
             return Err(damaged("there is no object"));
         }
-        let mut at = offset;
-        let mut read = |buffer: &mut [u8]| -> io::Result<usize> {
-            let most = buffer.len().min((end - at) as usize);
-            let got = file.read_at(&mut buffer[..most], at)?;
-            at += got as u64;
-            Ok(got)
+        let mut stream = Stream::new(file, offset, end);
+        let first = stream.fill_buf().map_err(io("read", &self.path))?;
+        let Parsed::Header(header) = Header::parse(first, offset, self.format) else {
+            return Err(damaged("its header is broken"));
         };
-        let mut first = [0; 4096];
-        let got = read(&mut first).map_err(io("read", &self.path))?;
-        let (base, size, used) = self
-            .header(&first[..got], offset)
-            .ok_or_else(|| damaged("its header is broken"))?;
+        stream.consume(header.length);
+        let size = header.size;
         // No stream is shorter than a thousandth of what it holds: a size beyond that is no size.
         if size > largest || size / 1040 > end - offset {
             return Err(damaged(&format!(
                 "it says it has {size} bytes, which cannot be or is more than Options::largest_object allows"
             )));
         }
-        let data = Inflate::new(read, &first[used..got])
-            .rest(size as usize)
-            .map_err(|failed| match failed {
-                Failed::Io(error) => io("read", &self.path)(error),
-                Failed::Damaged(wrong) => damaged(wrong),
-            })?;
-        Ok(Entry { base, data })
-    }
-
-    /// What an entry is, how many bytes it inflates to, and how many its header has.
-    fn header(&self, bytes: &[u8], offset: u64) -> Option<(Base, u64, usize)> {
-        let mut rest = bytes.iter().copied();
-        let mut byte = rest.next()?;
-        let code = byte >> 4 & 7;
-        let mut size = u64::from(byte & 15);
-        let mut shift = 4;
-        while byte & 0x80 != 0 {
-            byte = rest.next()?;
-            if shift > 53 {
-                return None;
-            }
-            size |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
-        }
-        let base = match code {
-            1 => Base::Whole(Kind::Commit),
-            2 => Base::Whole(Kind::Tree),
-            3 => Base::Whole(Kind::Blob),
-            4 => Base::Whole(Kind::Tag),
-            OFFSET_DELTA => {
-                byte = rest.next()?;
-                let mut back = u64::from(byte & 0x7f);
-                while byte & 0x80 != 0 {
-                    byte = rest.next()?;
-                    back = (back + 1).checked_mul(128)? | u64::from(byte & 0x7f);
-                }
-                Base::Offset(offset.checked_sub(back).filter(|&base| base < offset)?)
-            }
-            ID_DELTA => {
-                let at = bytes.len() - rest.len();
-                let id = bytes.get(at..at + self.format.id_len())?;
-                rest.nth(id.len() - 1)?;
-                Base::Id(Id::from_bytes(id)?)
-            }
-            _ => return None,
-        };
-        Some((base, size, bytes.len() - rest.len()))
+        let data =
+            Inflate::new(stream)
+                .rest(size as usize)
+                .map_err(|failed| match failed.wrong() {
+                    Err(error) => io("read", &self.path)(error),
+                    Ok(wrong) => damaged(wrong),
+                })?;
+        Ok(Entry {
+            base: header.base,
+            data,
+        })
     }
 
     /// Has Git spare this pack: an object in it was written again. Once in the life of the value.
@@ -218,5 +166,52 @@ impl Pack {
         for extension in ["idx", "rev", "pack"] {
             let _ = std::fs::remove_file(path.with_extension(extension));
         }
+    }
+}
+
+/// The bytes of a file from one place to another.
+struct Stream<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+    buffer: [u8; 4096],
+    from: usize,
+    to: usize,
+}
+
+impl Stream<'_> {
+    fn new(file: &File, at: u64, end: u64) -> Stream<'_> {
+        Stream {
+            file,
+            at,
+            end,
+            buffer: [0; 4096],
+            from: 0,
+            to: 0,
+        }
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(out)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Stream<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.from == self.to {
+            let most = self.buffer.len().min((self.end - self.at) as usize);
+            self.from = 0;
+            self.to = self.file.read_at(&mut self.buffer[..most], self.at)?;
+            self.at += self.to as u64;
+        }
+        Ok(&self.buffer[self.from..self.to])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.from += length;
     }
 }

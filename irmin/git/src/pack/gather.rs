@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use irmin::raw::TreeEntries;
 use irmin::{Format, Id, Kind};
+use irmin_packfile::delta;
 
-use super::{OUR_DEPTH, Writer, delta};
+use super::{OUR_DEPTH, Writer};
 use crate::error::Result;
 
 /// Adds objects to a pack, finding for each an earlier one that is like it.

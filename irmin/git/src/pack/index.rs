@@ -6,8 +6,7 @@ use irmin::{Format, Id};
 
 use crate::error::{Result, corrupt, io, refused};
 use crate::file::Source;
-use crate::hash::Hasher;
-use crate::table::{self, Table};
+use crate::table::Table;
 
 const MAGIC: [u8; 8] = *b"\xfftOc\0\0\0\x02";
 
@@ -141,45 +140,10 @@ impl Index {
     }
 }
 
-/// One object of a pack, as its index knows it.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) id: Id,
-    pub(crate) offset: u64,
-    pub(crate) crc: u32,
-}
-
-/// The bytes of an index of these objects, which are sorted by id.
-pub(crate) fn encode(format: Format, places: &[Place], pack: &Id) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1100 + places.len() * (format.id_len() + 8));
-    out.extend_from_slice(&MAGIC);
-    table::push(places.iter().map(|place| place.id), &mut out);
-    for place in places {
-        out.extend_from_slice(&place.crc.to_be_bytes());
-    }
-    let mut far = Vec::new();
-    for place in places {
-        let near = u32::try_from(place.offset)
-            .ok()
-            .filter(|near| near & 0x8000_0000 == 0);
-        let near = near.unwrap_or_else(|| {
-            far.push(place.offset);
-            0x8000_0000 | (far.len() - 1) as u32
-        });
-        out.extend_from_slice(&near.to_be_bytes());
-    }
-    far.iter()
-        .for_each(|offset| out.extend_from_slice(&offset.to_be_bytes()));
-    out.extend_from_slice(pack.as_bytes());
-    let mut hash = Hasher::new(format);
-    hash.update(&out);
-    out.extend_from_slice(hash.finish().as_bytes());
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use irmin_packfile::{Place, encode_index};
 
     #[test]
     fn places_are_found_also_beyond_two_gigabytes_and_damage_is_told() {
@@ -195,7 +159,7 @@ mod tests {
                 crc: 0,
             })
             .collect();
-        let bytes = encode(format, &places, &id(9));
+        let bytes = encode_index(format, &places, &id(9));
         let open = |bytes: &[u8]| {
             Index::new(
                 Path::new("x.idx"),

@@ -1,25 +1,38 @@
 //! Zlib streams, read within bounds that the reader sets.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, BufRead};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// Why a stream was not read.
 #[derive(Debug)]
-pub(crate) enum Failed {
-    /// The file could not be read.
+pub enum Failed {
+    /// The source could not be read.
     Io(io::Error),
+    /// The source ended in the middle.
+    Cut,
     /// The bytes are no such stream.
     Damaged(&'static str),
 }
 
-/// Reads one stream piece by piece; never holds more than what is asked for.
-pub(crate) struct Inflate<R> {
+impl Failed {
+    /// The error, where a source that ends too early is damage like any other.
+    ///
+    /// # Errors
+    /// What reading gave.
+    pub fn wrong(self) -> Result<&'static str, io::Error> {
+        match self {
+            Failed::Io(error) => Err(error),
+            Failed::Cut => Ok("it is cut off"),
+            Failed::Damaged(wrong) => Ok(wrong),
+        }
+    }
+}
+
+/// Reads one stream piece by piece and nothing behind it; never holds more than what is asked for.
+pub struct Inflate<R> {
     source: R,
-    input: Box<[u8]>,
-    start: usize,
-    end: usize,
     state: State,
     done: bool,
 }
@@ -51,16 +64,11 @@ impl Drop for State {
     }
 }
 
-impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Inflate<R> {
-    /// `source` fills a buffer as `read` does; `first` are bytes that it gave already.
-    pub(crate) fn new(source: R, first: &[u8]) -> Inflate<R> {
-        let mut input = vec![0; first.len().max(4096)].into_boxed_slice();
-        input[..first.len()].copy_from_slice(first);
+impl<R: BufRead> Inflate<R> {
+    /// The stream that begins where `source` stands.
+    pub fn new(source: R) -> Inflate<R> {
         Inflate {
             source,
-            input,
-            start: 0,
-            end: first.len(),
             state: State::new(),
             done: false,
         }
@@ -70,28 +78,34 @@ impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Inflate<R> {
     fn fill(&mut self, out: &mut [u8]) -> Result<usize, Failed> {
         let mut filled = 0;
         while filled < out.len() && !self.done {
-            if self.start == self.end {
-                self.end = (self.source)(&mut self.input).map_err(Failed::Io)?;
-                self.start = 0;
-                if self.end == 0 {
-                    return Err(Failed::Damaged("it is cut off"));
-                }
-            }
+            let input = match self.source.fill_buf() {
+                Ok([]) => return Err(Failed::Cut),
+                Ok(input) => input,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failed::Io(error)),
+            };
             let state = self.state.get();
             let before = (state.total_in(), state.total_out());
-            let input = &self.input[self.start..self.end];
             let status = state
                 .decompress(input, &mut out[filled..], FlushDecompress::None)
                 .map_err(|_| Failed::Damaged("its compressed bytes are wrong"))?;
-            self.start += (state.total_in() - before.0) as usize;
-            filled += (state.total_out() - before.1) as usize;
+            let used = (state.total_in() - before.0) as usize;
+            let made = (state.total_out() - before.1) as usize;
+            self.source.consume(used);
+            filled += made;
             self.done = status == Status::StreamEnd;
+            if used + made == 0 && !self.done {
+                return Err(Failed::Damaged("its compressed bytes are wrong"));
+            }
         }
         Ok(filled)
     }
 
     /// The next bytes up to and without a NUL, at most `most`.
-    pub(crate) fn until_nul(&mut self, most: usize) -> Result<Vec<u8>, Failed> {
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub fn until_nul(&mut self, most: usize) -> Result<Vec<u8>, Failed> {
         let mut text = Vec::new();
         let mut byte = [0];
         while text.len() <= most {
@@ -107,8 +121,21 @@ impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Inflate<R> {
     }
 
     /// The rest, which has exactly `size` bytes. Memory grows with what really comes.
-    pub(crate) fn rest(mut self, size: usize) -> Result<Vec<u8>, Failed> {
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub fn rest(self, size: usize) -> Result<Vec<u8>, Failed> {
         let mut out = Vec::new();
+        self.rest_into(size, &mut out)?;
+        Ok(out)
+    }
+
+    /// The rest as [`rest`](Inflate::rest) gives it, in place of what `out` held.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub fn rest_into(mut self, size: usize, out: &mut Vec<u8>) -> Result<(), Failed> {
+        out.clear();
         while out.len() < size && !self.done {
             let filled = out.len();
             let grown = size.min((2 * filled).max(64 << 10));
@@ -123,13 +150,13 @@ impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Inflate<R> {
         if self.fill(&mut [0])? != 0 {
             return Err(Failed::Damaged("it is longer than it says"));
         }
-        Ok(out)
+        Ok(())
     }
 }
 
 /// How much work to spend on making bytes fewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effort {
+pub enum Effort {
     /// None: the bytes as they are, in a valid stream. For what is rewritten soon.
     Stored,
     /// As usual.
@@ -137,7 +164,7 @@ pub(crate) enum Effort {
 }
 
 /// Makes streams, one after the other, in one piece of memory.
-pub(crate) struct Deflate {
+pub struct Deflate {
     effort: Effort,
     state: Option<Compress>,
 }
@@ -146,7 +173,8 @@ pub(crate) struct Deflate {
 const FEW: usize = 64;
 
 impl Deflate {
-    pub(crate) fn new(effort: Effort) -> Deflate {
+    /// Makes streams with this effort.
+    pub fn new(effort: Effort) -> Deflate {
         Deflate {
             effort,
             state: None,
@@ -154,7 +182,7 @@ impl Deflate {
     }
 
     /// Appends the stream of `data`.
-    pub(crate) fn push(&mut self, data: &[u8], out: &mut Vec<u8>) {
+    pub fn push(&mut self, data: &[u8], out: &mut Vec<u8>) {
         if self.effort == Effort::Stored || data.len() <= FEW {
             return store(data, out);
         }
@@ -211,12 +239,7 @@ mod tests {
     use super::*;
 
     fn inflate(stream: &[u8], size: usize) -> Result<Vec<u8>, Failed> {
-        let mut rest = stream;
-        Inflate::new(
-            move |buffer: &mut [u8]| io::Read::read(&mut rest, buffer),
-            &[],
-        )
-        .rest(size)
+        Inflate::new(stream).rest(size)
     }
 
     #[test]
@@ -244,9 +267,6 @@ mod tests {
         let mut bomb = Vec::new();
         Deflate::new(Effort::Usual).push(&vec![0; 8 << 20], &mut bomb);
         assert!(matches!(inflate(&bomb, 100), Err(Failed::Damaged(_))));
-        assert!(matches!(
-            inflate(&bomb[..99], usize::MAX),
-            Err(Failed::Damaged(_))
-        ));
+        assert!(matches!(inflate(&bomb[..99], usize::MAX), Err(Failed::Cut)));
     }
 }

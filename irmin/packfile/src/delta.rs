@@ -4,14 +4,14 @@
 ///
 /// # Errors
 /// What is wrong with the delta; also if the object would have more than `largest` bytes.
-pub(crate) fn apply(base: &[u8], delta: &[u8], largest: u64) -> Result<Vec<u8>, &'static str> {
+pub fn apply(base: &[u8], delta: &[u8], largest: u64) -> Result<Vec<u8>, &'static str> {
     let mut rest = delta;
     if read_size(&mut rest)? != base.len() as u64 {
         return Err("a delta is for another base");
     }
     let size = read_size(&mut rest)?;
     if size > largest {
-        return Err("a delta makes more bytes than Options::largest_object allows");
+        return Err("a delta makes more bytes than the limit allows");
     }
     // What is claimed is not taken as given before bytes have come.
     let mut out = Vec::with_capacity((size as usize).min(base.len() + delta.len()));
@@ -41,8 +41,11 @@ pub(crate) fn apply(base: &[u8], delta: &[u8], largest: u64) -> Result<Vec<u8>, 
     Ok(out)
 }
 
-/// The size of what a delta makes.
-pub(crate) fn read_size(rest: &mut &[u8]) -> Result<u64, &'static str> {
+/// Reads one of the two sizes at the beginning of a delta: that of its base, then that of what it makes.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_size(rest: &mut &[u8]) -> Result<u64, &'static str> {
     let (mut size, mut shift) = (0u64, 0);
     loop {
         let (&byte, after) = rest.split_first().ok_or("a delta is cut off")?;
@@ -77,7 +80,7 @@ fn read_copy(code: u8, rest: &mut &[u8]) -> Result<(usize, usize), &'static str>
 /// Finds what is common at both ends and, in between, runs in which 16 bytes are the same as at a
 /// multiple of 16 in `base`: enough for a directory with some entries changed, and for a text
 /// with some lines changed.
-pub(crate) fn make(base: &[u8], target: &[u8], longest: usize) -> Option<Vec<u8>> {
+pub fn make(base: &[u8], target: &[u8], longest: usize) -> Option<Vec<u8>> {
     // Offsets in a delta have 32 bits.
     if base.len() > u32::MAX as usize || target.is_empty() {
         return None;
