@@ -26,6 +26,7 @@ extern crate std;
 
 mod backend;
 mod branch;
+mod check;
 mod commit;
 mod commit_index;
 #[cfg(any(test, feature = "conformance"))]
@@ -53,6 +54,7 @@ mod watch;
 
 pub use backend::{Backend, BackendError, CommitNode, Hook, UpdateError};
 pub use branch::{Branch, MoveError};
+pub use check::check_object;
 pub use commit::{Commit, Info};
 pub use commit_index::CommitIndex;
 pub use containers::{Journal, Journals, Latest, Latests, Tallies, Tally};
