@@ -40,7 +40,7 @@ pub fn missing(
     haves: &[Id],
     options: &mut Options<'_>,
 ) -> Result<Vec<Id>, WalkError> {
-    walk(store, wants, haves, options).map(|walk| {
+    found(store, wants, haves, options).map(|walk| {
         let mut all = walk.first;
         all.extend(walk.trees);
         all.extend(walk.blobs);
@@ -59,7 +59,7 @@ pub fn connected(
     known: &[Id],
     options: &mut Options<'_>,
 ) -> Result<(), WalkError> {
-    let walk = walk(store, tips, known, options)?;
+    let walk = found(store, tips, known, options)?;
     for id in walk.blobs {
         if !store.contains(&id)? {
             return Err(WalkError::Missing {
@@ -88,15 +88,21 @@ pub fn tips(store: &dyn Backend) -> Result<Vec<Id>, BackendError> {
     Ok(all)
 }
 
-/// What a walk found.
-struct Found {
+/// What a walk found, each object once.
+pub struct Found {
     /// Tags and commits, newest first.
-    first: Vec<Id>,
-    trees: Vec<Id>,
-    blobs: Vec<Id>,
+    pub first: Vec<Id>,
+    /// Directories, or pages of them.
+    pub trees: Vec<Id>,
+    /// Contents; whether they are here was not looked at.
+    pub blobs: Vec<Id>,
 }
 
-fn walk(
+/// Lists what [`missing`] lists, by kind.
+///
+/// # Errors
+/// [`WalkError`]; `Missing` if something but contents that the wants lead to is not here.
+pub fn found(
     store: &dyn Backend,
     wants: &[Id],
     haves: &[Id],

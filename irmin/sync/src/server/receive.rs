@@ -1,0 +1,286 @@
+//! `receive-pack`: what takes pushes.
+
+use std::io::{Read, Write};
+
+use irmin::{BackendError, Commit, Expect, Id, Kind, RefEdit, RefName, UpdateError};
+use irmin_packfile::TakeOptions;
+
+use super::upload::{Line, Lines};
+use super::{Host, Out, ServerError, id, refused, tell};
+use crate::pktline::Writer;
+use crate::walk::{self, WalkError};
+
+/// One name that the client wants to move, and what is known of it so far.
+struct Command {
+    text: String,
+    old: Option<Id>,
+    new: Option<Id>,
+    /// The name, or why it does not move.
+    name: Result<RefName, String>,
+}
+
+/// Takes a push from a client that was told the names ([`advertise`](super::advertise)): what is to
+/// move, and the pack. Waits for what the client says.
+///
+/// # Errors
+/// [`ServerError`] if there was no push, or its end is not known to the client. That a name did not
+/// move is no error: the report says so.
+pub fn receive_pack(
+    host: &Host<'_>,
+    input: &mut dyn Read,
+    out: &mut dyn Write,
+) -> Result<(), ServerError> {
+    let mut out = Writer::new(out);
+    let result = receive(host, &mut Lines::new(input), &mut out);
+    tell(result, &mut out)
+}
+
+fn receive(host: &Host<'_>, lines: &mut Lines<'_>, out: &mut Out<'_>) -> Result<(), ServerError> {
+    let (mut commands, options) = commands(host, lines)?;
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let has = |wanted: &str| options.iter().any(|option| option == wanted);
+    judge(host, &mut commands)?;
+    let unpacked = match commands.iter().any(|command| command.new.is_some()) {
+        true => take(host, lines.rest()),
+        false => Ok(()),
+    };
+    match &unpacked {
+        Ok(()) => update(host, &mut commands, has("atomic"))?,
+        Err(_) => commands
+            .iter_mut()
+            .for_each(|command| refuse(command, "unpacker error")),
+    }
+    if has("report-status") || has("report-status-v2") {
+        let mut report = Writer::new(Vec::new());
+        let unpacked = unpacked
+            .as_ref()
+            .map_or_else(|error| one_line(error), |()| "ok".into());
+        report.line(format_args!("unpack {unpacked}"))?;
+        for command in &commands {
+            match &command.name {
+                Ok(name) => report.line(format_args!("ok {name}"))?,
+                Err(why) => report.line(format_args!("ng {} {}", command.text, one_line(why)))?,
+            }
+        }
+        report.flush_packet()?;
+        let report = report.into_inner();
+        match has("side-band-64k") {
+            true => {
+                out.band(1, &report)?;
+                out.flush_packet()?;
+            }
+            false => out.get_mut().write_all(&report)?,
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn one_line(text: &str) -> String {
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    // A line of the protocol has its bounds.
+    text.chars().take(1000).collect()
+}
+
+/// Reads what is to move, and what the client can do.
+fn commands(
+    host: &Host<'_>,
+    lines: &mut Lines<'_>,
+) -> Result<(Vec<Command>, Vec<String>), ServerError> {
+    let (mut commands, mut options): (Vec<Command>, Vec<String>) = (Vec::new(), Vec::new());
+    loop {
+        let line = match lines.packet()? {
+            None | Some(Line::Flush) => break,
+            Some(Line::Text(line)) => line,
+            Some(Line::Delimiter) => return refused("a delimiter has no meaning here"),
+        };
+        let line = match line.split_once('\0') {
+            Some((line, given)) if commands.is_empty() => {
+                options = given.split(' ').map(Into::into).collect();
+                line.to_string()
+            }
+            _ => line,
+        };
+        // Where the client's history ends: whether ours would end there too is seen below.
+        if line.starts_with("shallow ") {
+            continue;
+        }
+        let mut parts = line.splitn(3, ' ');
+        let (Some(old), Some(new), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            return refused(format!("{line:?} is no move of a name"));
+        };
+        let end = |text: &str| -> Result<Option<Id>, ServerError> {
+            let id = id(host, text)?;
+            Ok(Some(id).filter(|id| id.as_bytes().iter().any(|&b| b != 0)))
+        };
+        let checked = RefName::new(name)
+            .ok()
+            .filter(|checked| checked.as_str().starts_with("refs/"));
+        commands.push(Command {
+            text: name.into(),
+            old: end(old)?,
+            new: end(new)?,
+            name: checked.ok_or_else(|| "funny refname".into()),
+        });
+    }
+    Ok((commands, options))
+}
+
+fn refuse(command: &mut Command, why: &str) {
+    if command.name.is_ok() {
+        command.name = Err(why.into());
+    }
+}
+
+/// Refuses what may not move, whatever comes in.
+fn judge(host: &Host<'_>, commands: &mut [Command]) -> Result<(), ServerError> {
+    let backend = host.repo.backend();
+    let checked_out = backend.default_branch()?;
+    for command in commands {
+        let Ok(name) = &command.name else { continue };
+        let why = if !host.gate.may_read(name) {
+            // The name may be there, or not: this client is not to know.
+            "not among the names of this token"
+        } else if !host.gate.may_write(name) {
+            "this token may not write it"
+        } else if *name == checked_out && command.new.is_none() {
+            "deletion of the current branch prohibited"
+        } else if *name == checked_out && host.policy.has_work_tree && command.new.is_some() {
+            "branch is currently checked out"
+        } else {
+            continue;
+        };
+        refuse(command, why);
+    }
+    Ok(())
+}
+
+/// Takes the pack in.
+fn take(host: &Host<'_>, input: &mut dyn Read) -> Result<(), String> {
+    let taken = host.store.take_pack(input, TakeOptions::default());
+    taken.map(drop).map_err(|error| error.to_string())
+}
+
+/// Moves the names: each by itself, or all or none.
+fn update(host: &Host<'_>, commands: &mut [Command], is_atomic: bool) -> Result<(), ServerError> {
+    for command in &mut *commands {
+        if let Ok(name) = command.name.clone()
+            && let Some(why) = objection(host, &name, command)?
+        {
+            refuse(command, &why);
+        }
+    }
+    if is_atomic {
+        let result = match commands.iter().all(|command| command.name.is_ok()) {
+            true => move_names(host, commands),
+            false => Err("atomic push failed".to_string()),
+        };
+        if let Err(why) = result {
+            commands
+                .iter_mut()
+                .for_each(|command| refuse(command, &why));
+        }
+    } else {
+        for command in &mut *commands {
+            if command.name.is_ok()
+                && let Err(why) = move_names(host, std::slice::from_ref(command))
+            {
+                refuse(command, &why);
+            }
+        }
+    }
+    // What the client is told of must survive.
+    host.repo.flush()?;
+    Ok(())
+}
+
+fn move_names(host: &Host<'_>, commands: &[Command]) -> Result<(), String> {
+    let edits = commands.iter().filter_map(|command| {
+        let name = command.name.clone().ok()?;
+        Some(RefEdit {
+            name,
+            expect: Expect::from(command.old),
+            new: command.new,
+        })
+    });
+    let edits: Vec<RefEdit> = edits.collect();
+    host.repo.update(&edits).map_err(|error| match error {
+        UpdateError::Moved { found, .. } => match found {
+            Some(found) => format!("it moved meanwhile, to {found}; fetch first"),
+            None => "it is gone; fetch first".into(),
+        },
+        error => error.to_string(),
+    })
+}
+
+/// Why the name must not point there.
+fn objection(
+    host: &Host<'_>,
+    name: &RefName,
+    command: &Command,
+) -> Result<Option<String>, ServerError> {
+    let Some(new) = command.new else {
+        return Ok(None);
+    };
+    let Some(object) = host.store.read(&new)? else {
+        return Ok(Some("the object was not sent, and is not here".into()));
+    };
+    let is_branch = name.as_str().starts_with("refs/heads/");
+    if is_branch && object.kind != Kind::Commit {
+        return Ok(Some(format!(
+            "a branch points to a commit, and this is a {}",
+            object.kind
+        )));
+    }
+    if let Some(why) = incomplete(host, new)? {
+        return Ok(Some(why));
+    }
+    if is_branch
+        && host.policy.only_forwards
+        && let Some(old) = command.old
+    {
+        let follows = match (host.repo.commit(&new), host.repo.commit(&old)) {
+            (Ok(new), Ok(old)) => Commit::has_ancestor(&new, &old)?,
+            _ => false,
+        };
+        if !follows {
+            return Ok(Some("non-fast-forward".into()));
+        }
+    }
+    Ok(None)
+}
+
+/// What is missing or wrong among all that is new behind an object.
+fn incomplete(host: &Host<'_>, new: Id) -> Result<Option<String>, ServerError> {
+    let backend = host.repo.backend();
+    let known = walk::tips(backend)?;
+    let found = match walk::found(backend, &[new], &known, &mut walk::Options::default()) {
+        Ok(found) => found,
+        Err(WalkError::Missing { id, kind }) => return Ok(Some(missing(kind, &id))),
+        Err(WalkError::Backend(BackendError::Corrupt { what })) => return Ok(Some(what)),
+        Err(error) => return Err(error.into()),
+    };
+    for id in found.first.iter().chain(&found.trees) {
+        let Some(object) = backend.read(id)? else {
+            return Ok(Some(missing(Kind::Tree, id)));
+        };
+        if let Err(error) = irmin::check_object(host.format(), &object) {
+            return Ok(Some(format!("{id}: {error}")));
+        }
+    }
+    for id in &found.blobs {
+        if !backend.contains(id)? {
+            return Ok(Some(missing(Kind::Blob, id)));
+        }
+    }
+    Ok(None)
+}
+
+fn missing(kind: Kind, id: &Id) -> String {
+    format!("missing necessary objects, such as {kind} {id}")
+}

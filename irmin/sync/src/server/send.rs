@@ -1,0 +1,98 @@
+//! The pack that answers a fetch.
+
+use std::io::Write;
+
+use hashbrown::HashSet;
+use irmin::Id;
+use irmin_packfile::GiveOptions;
+
+use super::advertise::peeled;
+use super::negotiate::Request;
+use super::shallow::Cut;
+use super::{Bands, Host, Out, ServerError};
+use crate::pktline::BandWriter;
+use crate::walk;
+
+/// Sends what is wanted and not had. What goes wrong is told on the third band, where there are bands.
+pub(super) fn send(
+    host: &Host<'_>,
+    request: &Request,
+    cut: &Cut,
+    bands: Bands,
+    out: &mut Out<'_>,
+) -> Result<(), ServerError> {
+    match pack(host, request, cut, bands, out) {
+        Ok(()) => Ok(out.flush()?),
+        Err(error) => {
+            if bands != Bands::None && !matches!(error, ServerError::Io(_)) {
+                // It is the first error that counts.
+                let text = format!("{error}\n");
+                let _ = out.band(3, text.as_bytes()).and_then(|()| out.flush());
+            }
+            // No line may follow what is in the middle of a pack.
+            Err(ServerError::Told(Box::new(error)))
+        }
+    }
+}
+
+fn pack(
+    host: &Host<'_>,
+    request: &Request,
+    cut: &Cut,
+    bands: Bands,
+    out: &mut Out<'_>,
+) -> Result<(), ServerError> {
+    let wants: Vec<Id> = request
+        .wants
+        .iter()
+        .chain(&cut.also_wanted)
+        .copied()
+        .collect();
+    let mut options = walk::Options {
+        cut: Some(&cut.ends),
+        have_cut: Some(&request.depth.client),
+        ..walk::Options::default()
+    };
+    let backend = host.repo.backend();
+    let mut objects = walk::missing(backend, &wants, &request.commons, &mut options)?;
+    if request.has("include-tag") {
+        add_tags(host, &mut objects)?;
+    }
+    let options = GiveOptions {
+        bases: if request.has("thin-pack") {
+            &request.commons
+        } else {
+            &[]
+        },
+        offset_deltas: request.has("ofs-delta"),
+        progress: None,
+    };
+    if bands == Bands::None {
+        host.store.give_pack(&objects, out.get_mut(), options)?;
+        return Ok(());
+    }
+    let mut band = BandWriter::new(out, 1, bands == Bands::Large);
+    if !request.has("no-progress") {
+        let text = format!("Enumerating objects: {}, done.\n", objects.len());
+        band.aside(2, text.as_bytes())?;
+    }
+    host.store.give_pack(&objects, &mut band, options)?;
+    band.flush()?;
+    out.flush_packet()?;
+    Ok(())
+}
+
+/// Adds the annotated tags of what is sent.
+fn add_tags(host: &Host<'_>, objects: &mut Vec<Id>) -> Result<(), ServerError> {
+    let sent: HashSet<Id> = objects.iter().copied().collect();
+    for (name, id) in host.names()? {
+        if name.as_str().starts_with("refs/tags/")
+            && !sent.contains(&id)
+            && let Some(target) = peeled(host, &name, id)?
+            && sent.contains(&target)
+        {
+            objects.push(id);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! Histories that are cut: how deep a client's is, and how deep it is to be.
+
+use std::collections::VecDeque;
+
+use hashbrown::{HashMap, HashSet};
+use irmin::{Commit, Id, RefName};
+
+use super::{Host, ServerError, refused};
+
+/// As deep as Git counts: all of it (`shallow.h`).
+const INFINITE: u32 = 0x7fff_ffff;
+
+/// What a client says of its history's depth.
+#[derive(Default)]
+pub(super) struct Depth {
+    /// The commits whose parents it does not have.
+    pub(super) client: HashSet<Id>,
+    /// So many commits from each that is wanted, it included.
+    pub(super) depth: Option<u32>,
+    /// The depth counts from where the client's history ends.
+    pub(super) is_relative: bool,
+    /// Nothing older (seconds since 1970).
+    pub(super) since: Option<i64>,
+    /// Nothing that these names lead to.
+    pub(super) not: Vec<String>,
+}
+
+/// Where the client's history will end.
+pub(super) struct Cut {
+    /// Commits whose parents it gets no more, or keeps doing without.
+    pub(super) ends: HashSet<Id>,
+    /// What it is told: which of these are new, and which ends of its own are none any more.
+    pub(super) shallow: Vec<Id>,
+    pub(super) unshallow: Vec<Id>,
+    /// What it lacks behind the latter.
+    pub(super) also_wanted: Vec<Id>,
+}
+
+impl Depth {
+    /// Whether the client wants to be told where its history ends.
+    pub(super) fn is_asked(&self) -> bool {
+        self.depth.is_some() || self.since.is_some() || !self.not.is_empty()
+    }
+
+    pub(super) fn cut(&self, host: &Host<'_>, wants: &[Id]) -> Result<Cut, ServerError> {
+        let ours: HashSet<Id> = host.repo.backend().shallow()?.into_iter().collect();
+        let mut heads = Vec::new();
+        for want in wants {
+            // What is wanted may be no commit.
+            heads.extend(host.repo.resolve(&want.to_string()).ok());
+        }
+        let (within, ends) = match self {
+            _ if !self.is_asked() => (HashSet::new(), ours.clone()),
+            Depth {
+                depth: Some(INFINITE),
+                ..
+            } if ours.is_empty() => (self.client.clone(), HashSet::new()),
+            Depth {
+                depth: Some(depth), ..
+            } => self.by_depth(host, &ours, heads, *depth)?,
+            _ => self.by_selection(host, &ours, heads)?,
+        };
+        let unshallow: Vec<Id> = self
+            .client
+            .iter()
+            .filter(|id| within.contains(*id) && !ends.contains(*id))
+            .copied()
+            .collect();
+        let mut also_wanted = Vec::new();
+        for id in &unshallow {
+            if let Ok(commit) = host.repo.commit(id) {
+                also_wanted.extend_from_slice(commit.parents());
+            }
+        }
+        let shallow: Vec<Id> = ends.difference(&self.client).copied().collect();
+        let mut all = ends;
+        all.extend(self.client.iter().filter(|id| !unshallow.contains(id)));
+        all.extend(ours);
+        Ok(Cut {
+            ends: all,
+            shallow,
+            unshallow,
+            also_wanted,
+        })
+    }
+
+    /// What is nearer than `depth`, and the commits at that distance that have parents.
+    fn by_depth(
+        &self,
+        host: &Host<'_>,
+        ours: &HashSet<Id>,
+        heads: Vec<Commit>,
+        depth: u32,
+    ) -> Result<(HashSet<Id>, HashSet<Id>), ServerError> {
+        let (heads, depth) = match self.is_relative {
+            false => (heads, depth),
+            true => {
+                let mut ends = Vec::new();
+                for id in &self.client {
+                    let Ok(end) = host.repo.commit(id) else {
+                        continue;
+                    };
+                    for head in &heads {
+                        if head.has_ancestor(&end)? {
+                            ends.push(end);
+                            break;
+                        }
+                    }
+                }
+                (ends, depth.saturating_add(1))
+            }
+        };
+        let (mut within, mut ends) = (HashSet::new(), HashSet::new());
+        let mut seen: HashSet<Id> = heads.iter().map(Commit::id).collect();
+        let mut open: VecDeque<(Commit, u32)> = heads.into_iter().map(|head| (head, 1)).collect();
+        while let Some((commit, at)) = open.pop_front() {
+            let id = commit.id();
+            if ours.contains(&id) || (at >= depth && !commit.parents().is_empty()) {
+                ends.insert(id);
+                continue;
+            }
+            within.insert(id);
+            for parent in commit.parents() {
+                if seen.insert(*parent) {
+                    open.push_back((host.repo.commit(parent)?, at + 1));
+                }
+            }
+        }
+        Ok((within, ends))
+    }
+
+    /// What is young enough and not left out, and those of it that have a parent that is not.
+    fn by_selection(
+        &self,
+        host: &Host<'_>,
+        ours: &HashSet<Id>,
+        heads: Vec<Commit>,
+    ) -> Result<(HashSet<Id>, HashSet<Id>), ServerError> {
+        let mut left_out = Vec::new();
+        for text in &self.not {
+            let found = self.name(host, text)?;
+            let Some(commit) = found.and_then(|id| host.repo.resolve(&id.to_string()).ok()) else {
+                return refused(format!("deepen-not {text} names no branch or tag here"));
+            };
+            left_out.push(commit);
+        }
+        let mut judged: HashMap<Id, bool> = HashMap::new();
+        let mut is_in = |commit: &Commit| -> Result<bool, ServerError> {
+            if let Some(known) = judged.get(&commit.id()) {
+                return Ok(*known);
+            }
+            let mut is_in = self
+                .since
+                .is_none_or(|since| commit.data().committer.seconds() >= since);
+            for other in &left_out {
+                is_in = is_in && !other.has_ancestor(commit)?;
+            }
+            judged.insert(commit.id(), is_in);
+            Ok(is_in)
+        };
+        let (mut within, mut ends) = (HashSet::new(), HashSet::new());
+        let mut open = Vec::new();
+        for head in heads {
+            if is_in(&head)? {
+                open.push(head);
+            }
+        }
+        if open.is_empty() {
+            return refused("no commits selected for shallow requests");
+        }
+        while let Some(commit) = open.pop() {
+            if !within.insert(commit.id()) {
+                continue;
+            }
+            if ours.contains(&commit.id()) {
+                ends.insert(commit.id());
+                continue;
+            }
+            for parent in commit.parents() {
+                let parent = host.repo.commit(parent)?;
+                match is_in(&parent)? {
+                    true => open.push(parent),
+                    false => drop(ends.insert(commit.id())),
+                }
+            }
+        }
+        Ok((within, ends))
+    }
+
+    /// What a readable name points to.
+    fn name(&self, host: &Host<'_>, text: &str) -> Result<Option<Id>, ServerError> {
+        for before in ["", "refs/", "refs/tags/", "refs/heads/"] {
+            let Ok(name) = RefName::new(&format!("{before}{text}")) else {
+                continue;
+            };
+            if host.gate.may_read(&name)
+                && let Some(id) = host.repo.backend().head(&name)?
+            {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+}
