@@ -74,6 +74,11 @@ impl Problem {
         self
     }
 
+    /// What happened.
+    pub(crate) fn text(&self) -> &str {
+        &self.error
+    }
+
     /// The JSON that tells of it.
     pub(crate) fn value(&self) -> Value {
         let mut value = json!({ "error": self.error, "hint": self.hint });

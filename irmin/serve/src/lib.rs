@@ -1,4 +1,4 @@
-//! The server of an irmin store: a JSON interface, and watches as server-sent events.
+//! The server of an irmin store: Git's smart HTTP, a JSON interface, and watches as server-sent events.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -6,7 +6,7 @@
 //!
 //! let store = Arc::new(irmin::Memory::new(irmin::Format::Native));
 //! let server = Server::bind(store, Options::default())?;
-//! println!("{}/api/v1", server.url());
+//! println!("git clone {}/store.git", server.url());
 //! let stop = server.stop();
 //! std::thread::spawn(move || {
 //!     std::io::stdin().read_line(&mut String::new()).ok();
@@ -20,6 +20,14 @@
 //! unless it is told otherwise, and needs no asynchronous code from who starts it. Calls into the
 //! store run in threads of their own; a waiting event stream takes none.
 //!
+//! # Git
+//!
+//! A store in one of Git's formats is cloned from, fetched from and pushed to at `/NAME.git`, by any Git
+//! (protocol versions 0, 1 and 2, shallow clones too). `git` sends a token as password, or as
+//! `-c http.extraHeader='Authorization: Bearer TOKEN'`. What it may fetch and push, and how pushes are
+//! judged, is told by the engines that answer it, [`irmin_sync::server`]. A store in the native format
+//! is synchronised with irmin only.
+//!
 //! # The JSON interface
 //!
 //! Below `/api/v1`. `NAME` is a branch's short name (`main`, `ada/notes`), `PATH` a path with `%` escapes
@@ -29,7 +37,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /` | what is served: `name`, `format`, `default_branch`, `endpoints` |
+//! | `GET /` | what is served: `name`, `format`, `default_branch`, `git`, `endpoints` |
 //! | `GET /branches` `prefix`? `limit`? | lines of `branch`, `commit` |
 //! | `GET /branches/NAME` | `branch`, `commit` |
 //! | `PUT /branches/NAME` `{commit: REV, expect: ID or null}` | moves or (null) makes a branch; 201 if made |
@@ -84,8 +92,8 @@
 //! With [`Tokens`] every request needs one. A token reads and writes the names of its patterns; what it may write
 //! it may read. Names that it may not read are nowhere listed, and commits are found by id only while one of its
 //! names has them in its history; whatever else is asked for is answered as if it were not here. What this does
-//! not promise: an id is a hash of contents, and who already knows an object's id and bytes learns nothing new, but
-//! may find out that the store has them.
+//! not promise: an id is a hash of contents, and who knows the id of an object that is hidden from them can push a
+//! commit that refers to it, and read it from there (so it is with Git).
 //!
 //! Web pages of other origins are refused unless [`Options::origins`] lists them, and a server on a loopback
 //! address answers only to `localhost`, loopback addresses and [`Options::hosts`] (421 otherwise), so that no page
@@ -97,6 +105,7 @@ mod answer;
 mod api;
 mod body;
 mod feed;
+mod git;
 mod intake;
 mod options;
 mod origin;
@@ -114,4 +123,4 @@ pub use tls::{Tls, TlsError};
 pub use tokens::{Names, TokenError, Tokens};
 
 /// What is served.
-pub type Store = Arc<dyn irmin::Backend>;
+pub type Store = Arc<dyn irmin_packfile::PackStore>;

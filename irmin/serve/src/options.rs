@@ -10,7 +10,7 @@ use crate::{Tls, Tokens};
 pub struct Options {
     /// Where to listen. Port 0 takes a free one, see [`Server::address`](crate::Server::address).
     pub listen: SocketAddr,
-    /// The store's name.
+    /// The store's name: Git finds it at `/NAME.git`.
     pub name: String,
     /// Who may read and write what; `None` lets everybody who reaches the port do everything.
     pub tokens: Option<Tokens>,
@@ -23,6 +23,11 @@ pub struct Options {
     /// `localhost` and loopback addresses: for a proxy in front of it. A page of any other name,
     /// made to lead here (DNS rebinding), is refused.
     pub hosts: Vec<String>,
+    /// Whether the store has a work tree: then a push to the branch that is checked out there is
+    /// refused, as Git's `receive.denyCurrentBranch` does, since the files would not follow.
+    pub has_work_tree: bool,
+    /// Whether pushes may move branches only forwards, as Git's `receive.denyNonFastForwards` says.
+    pub only_forwards: bool,
     /// What clients may cost.
     pub limits: Limits,
 }
@@ -36,6 +41,8 @@ impl Default for Options {
             tls: None,
             origins: Vec::new(),
             hosts: Vec::new(),
+            has_work_tree: false,
+            only_forwards: false,
             limits: Limits::default(),
         }
     }
@@ -48,13 +55,15 @@ pub struct Limits {
     pub connections: usize,
     /// Short calls that are in the store at once; further ones wait their turn (64).
     pub calls: usize,
-    /// Long answers under way at once, such as logs and differences; further ones get
+    /// Long answers under way at once, such as logs, differences, clones and pushes; further ones get
     /// status 503 (64).
     pub streams: usize,
     /// Bytes of a request's line and headers (32 KiB).
     pub head: usize,
-    /// Bytes of a body that is JSON (16 MiB).
+    /// Bytes of a body that is JSON or a request of Git, after it was unpacked (16 MiB).
     pub body: usize,
+    /// Bytes of a push (16 GiB).
+    pub pack: u64,
     /// How long a client may take for a request's headers, and how long a connection may be without a
     /// request (30 s).
     pub idle: Duration,
@@ -75,6 +84,7 @@ impl Default for Limits {
             streams: 64,
             head: 32 << 10,
             body: 16 << 20,
+            pack: 16 << 30,
             idle: Duration::from_secs(30),
             stall: Duration::from_secs(30),
             heartbeat: Duration::from_secs(15),

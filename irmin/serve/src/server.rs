@@ -28,7 +28,7 @@ use crate::intake::Intake;
 use crate::paced::Paced;
 use crate::shared::{Answered, Shared};
 use crate::tokens::Access;
-use crate::{Options, Store, api, origin};
+use crate::{Options, Store, api, git, origin};
 
 /// A store that listens for clients. It answers them while it [runs](Server::run).
 pub struct Server {
@@ -296,6 +296,9 @@ async fn route(shared: &Arc<Shared>, parts: hyper::http::request::Parts, body: I
     if parts.uri.path() == "/api/v1" || parts.uri.path().starts_with("/api/v1/") {
         let body = body.whole(shared.options.limits.body).await?;
         return api::answer(shared, access, parts, body).await;
+    }
+    if let Some(place) = git::place(shared, parts.uri.path()) {
+        return git::answer(shared, access, place, &parts, body).await;
     }
     Err(Problem::absent(
         "nothing is at this address",

@@ -14,6 +14,7 @@ use crate::{Options, Store};
 
 /// What all requests share.
 pub(crate) struct Shared {
+    pub(crate) store: Store,
     pub(crate) repo: Repo,
     pub(crate) options: Options,
     pub(crate) feeds: Feeds,
@@ -26,7 +27,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(store: Store, options: Options, ending: watch::Receiver<bool>) -> Shared {
         Shared {
-            repo: Repo::new(store),
+            repo: Repo::new(store.clone()),
+            store,
             calls: Arc::new(Semaphore::new(options.limits.calls.max(1))),
             streams: Arc::new(Semaphore::new(options.limits.streams.max(1))),
             options,

@@ -107,6 +107,11 @@ impl Access {
     pub(crate) fn may_write(&self, name: &RefName) -> bool {
         self.0.as_ref().is_none_or(|names| names.1.hold(name))
     }
+
+    /// Whether there is any name that may be written.
+    pub(crate) fn writes_some(&self) -> bool {
+        self.0.as_ref().is_none_or(|names| !names.1.0.is_empty())
+    }
 }
 
 impl Tokens {

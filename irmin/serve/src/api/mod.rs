@@ -209,6 +209,7 @@ fn about(call: &Call<'_>) -> Result<Found, Problem> {
         "name": call.shared.options.name,
         "format": format,
         "default_branch": default,
+        "git": format!("/{}.git", call.shared.options.name),
         "endpoints": [
             "GET branches?prefix&limit", "GET branches/NAME", "PUT branches/NAME {commit, expect}",
             "DELETE branches/NAME?expect", "GET contents/PATH?at", "GET list/PATH?at&from&limit",
