@@ -40,6 +40,10 @@ impl Info {
 }
 
 impl Commit {
+    pub(crate) fn shared_data(&self) -> Arc<CommitData> {
+        self.data.clone()
+    }
+
     pub(crate) fn read(store: &Arc<Store>, id: &Id) -> Result<Commit, ReadError> {
         Ok(Commit {
             store: store.clone(),
@@ -54,7 +58,7 @@ impl Commit {
         Ok(Commit {
             store: store.clone(),
             id,
-            data: Arc::new(data),
+            data,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What the trees and commits of one store share: the backend and the pages read lately.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::mem;
 
@@ -12,7 +13,7 @@ use crate::history::Index;
 use crate::raw::{CommitData, TagData, empty_tree};
 use crate::tree::page::Page;
 use crate::watch::Hub;
-use crate::{Backend, Format, Id, Kind, Object, ReadError, RefEdit, UpdateError};
+use crate::{Backend, Commit, Format, Id, Kind, Object, ReadError, RefEdit, UpdateError};
 
 /// Objects that are not written yet, by id.
 pub(crate) type Staged = HashMap<Id, Object>;
@@ -22,6 +23,8 @@ pub(crate) struct Store {
     pub(crate) format: Format,
     cache: [Mutex<Shard>; SHARDS],
     shard_room: usize,
+    /// The commits made last, of which most changes begin.
+    commits: Mutex<VecDeque<(Id, Arc<CommitData>)>>,
     pub(crate) index: Mutex<Index>,
     pub(crate) hub: Hub,
     /// The directory without entries, which need not be in the backend, as in Git.
@@ -36,7 +39,15 @@ struct Shard {
     young: HashMap<Id, Arc<Page>>,
     old: HashMap<Id, Arc<Page>>,
     weight: usize,
+    /// Pages that the latest commits replaced: who reads what was just before still finds them, and
+    /// they take no room from the pages that trees have now.
+    replaced: VecDeque<(Id, Arc<Page>)>,
 }
+
+/// How many pages each shard keeps of those that were replaced.
+const REPLACED: usize = 16;
+/// How many commits are remembered.
+const COMMITS: usize = 8;
 
 impl Store {
     pub(crate) fn new(backend: Box<dyn Backend>, cache_bytes: usize) -> Store {
@@ -50,6 +61,7 @@ impl Store {
             format,
             cache: Default::default(),
             shard_room,
+            commits: Mutex::default(),
             index: Mutex::default(),
             hub: Hub::default(),
             empty,
@@ -80,7 +92,13 @@ impl Store {
         if let Some(page) = shard.young.get(id) {
             return Some(page.clone());
         }
-        let page = shard.old.remove(id)?;
+        let page = match shard.old.remove(id) {
+            Some(page) => page,
+            None => {
+                let replaced = shard.replaced.iter().find(|page| page.0 == *id)?;
+                return Some(replaced.1.clone());
+            }
+        };
         let full = shard.add(*id, page.clone(), self.shard_room);
         drop(shard);
         drop(full);
@@ -97,6 +115,21 @@ impl Store {
             .add(id, page.clone(), self.shard_room);
         drop(full);
         page
+    }
+
+    /// Makes room of pages that a commit has just replaced.
+    pub(crate) fn replaced(&self, pages: &[Id]) {
+        for id in pages {
+            let gone = self.shard(id).lock().replace(id);
+            drop(gone);
+        }
+    }
+
+    /// Remembers a commit that was just made.
+    pub(crate) fn remember(&self, commit: &Commit) {
+        let mut commits = self.commits.lock();
+        commits.truncate(COMMITS - 1);
+        commits.push_front((commit.id(), commit.shared_data()));
     }
 
     /// The bytes of an object that must be here and of this kind.
@@ -133,7 +166,12 @@ impl Store {
     }
 
     /// A commit, or the one that a tag of this id means.
-    pub(crate) fn peeled(&self, mut id: Id) -> Result<(Id, CommitData), ReadError> {
+    pub(crate) fn peeled(&self, mut id: Id) -> Result<(Id, Arc<CommitData>), ReadError> {
+        let commits = self.commits.lock();
+        if let Some((_, data)) = commits.iter().find(|commit| commit.0 == id) {
+            return Ok((id, data.clone()));
+        }
+        drop(commits);
         let malformed = |id| move |malformed| ReadError::Malformed { id, malformed };
         loop {
             let kind = Kind::Commit;
@@ -143,10 +181,8 @@ impl Store {
                 .ok_or(ReadError::Missing { id, kind })?;
             match object.kind {
                 Kind::Commit => {
-                    return Ok((
-                        id,
-                        CommitData::decode(self.format, &object.data).map_err(malformed(id))?,
-                    ));
+                    let data = CommitData::decode(self.format, &object.data);
+                    return Ok((id, Arc::new(data.map_err(malformed(id))?)));
                 }
                 Kind::Tag => {
                     id = TagData::decode(self.format, &object.data)
@@ -167,6 +203,21 @@ impl Store {
 }
 
 impl Shard {
+    /// Returns what is thrown out.
+    fn replace(&mut self, id: &Id) -> Option<(Id, Arc<Page>)> {
+        let page = match self.young.remove(id) {
+            Some(page) => {
+                self.weight -= page.weight();
+                page
+            }
+            None => self.old.remove(id)?,
+        };
+        self.replaced.push_front((*id, page));
+        (self.replaced.len() > REPLACED)
+            .then(|| self.replaced.pop_back())
+            .flatten()
+    }
+
     /// Returns what was thrown out.
     fn add(&mut self, id: Id, page: Arc<Page>, room: usize) -> HashMap<Id, Arc<Page>> {
         let weight = page.weight();

@@ -56,7 +56,7 @@ impl Transaction {
     /// [`Branch::change`]. The branch is as it was.
     pub fn commit(&self, info: &Info) -> Result<Commit, CommitError> {
         let store = &self.branch.store;
-        let (tree, mut objects) = self.edit.build()?;
+        let (tree, mut objects, replaced) = self.edit.build()?;
         if let Some(base) = &self.base
             && base.data().tree == tree
         {
@@ -79,6 +79,8 @@ impl Transaction {
             expect,
             new: Some(commit.id()),
         }])?;
+        store.replaced(&replaced);
+        store.remember(&commit);
         Ok(commit)
     }
 }

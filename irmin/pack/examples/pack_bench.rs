@@ -1,6 +1,7 @@
 //! Measures the engine against redb, turn by turn in one run, and prints medians.
 //!
-//! `cargo run --release -p irmin-pack --example pack_bench [-- KEYS]`
+//! `cargo run --release -p irmin-pack --example pack_bench [-- KEYS [trees]]`; with `trees` only whole
+//! commits through `Repo`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,9 @@ fn main() {
         .nth(1)
         .map_or(1_000_000, |keys| keys.parse().expect("a number of keys"));
     let directory = tempfile::tempdir_in(".").expect("a directory here");
+    if std::env::args().nth(2).as_deref() == Some("trees") {
+        return trees(directory.path(), keys);
+    }
     let pack = Pack::create(
         Files::open(directory.path().join("pack")).expect("opens"),
         Format::Native,
@@ -128,25 +132,38 @@ fn main() {
         size(&directory.path().join("pack")) / 1_000_000,
         size(directory.path()) / 1_000_000,
     );
-    trees(pack, keys);
+    drop(pack);
+    trees(directory.path(), keys);
 }
 
-/// Whole commits of one edit through `Repo`, into one native directory of so many keys.
-fn trees(pack: Pack<Files>, keys: u64) {
+/// Whole commits of one edit through `Repo`, into native trees of so many keys: one directory, and
+/// three levels of a hundred or so names each.
+fn trees(directory: &Path, keys: u64) {
+    let wide = (keys as f64).cbrt().ceil() as u64;
+    tree(&directory.join("flat"), keys, "one directory", |n| {
+        format!("key/{n:08}")
+    });
+    tree(&directory.join("deep"), keys, "three levels", |n| {
+        format!("{}/{}/{}", n / wide / wide, n / wide % wide, n % wide)
+    });
+}
+
+fn tree(at: &Path, keys: u64, layout: &str, path: impl Fn(u64) -> String + Sync) {
+    let pack = Pack::create(Files::open(at).expect("opens"), Format::Native).expect("creates");
     let repo = Repo::new(pack);
-    let main = repo.branch("tree").expect("a name");
+    let main = repo.branch("main").expect("a name");
     let info = Info::new(
         Signature::new("Ada", "ada@example.org", 1_429_538_400, 0),
         "Edit",
     );
-    let key = |n: u64| format!("key/{:08}", n.wrapping_mul(0xd134_2543_de82_ef95) % keys);
+    let key = |n: u64| path(n.wrapping_mul(0xd134_2543_de82_ef95) % keys);
     let begun = Instant::now();
     main.change(&info, |tree| {
-        (0..keys).try_for_each(|n| tree.set(format!("key/{n:08}"), n.to_string()))
+        (0..keys).try_for_each(|n| tree.set(path(n), n.to_string()))
     })
     .expect("commits");
     println!(
-        "a tree of {keys} keys: {:.1} s",
+        "a tree of {keys} keys, {layout}: {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     let edit = |n: u64| {
@@ -161,11 +178,17 @@ fn trees(pack: Pack<Files>, keys: u64) {
         median(&mut rates)
     );
     let head = main.tree().expect("reads");
-    let begun = Instant::now();
-    for n in 0..200_000 {
-        assert!(head.get(key(n)).expect("reads").is_some());
-    }
-    println!("random reads/s in it: {:.0}", rate(200_000, begun));
+    let mut rates: Vec<f64> = (0..ROUNDS as u64)
+        .map(|round| {
+            let begun = Instant::now();
+            for n in 0..200_000 {
+                let path = key(n + (round << 32));
+                assert!(head.get(path).expect("reads").is_some());
+            }
+            rate(200_000, begun)
+        })
+        .collect();
+    println!("random reads/s in it: {:.0}", median(&mut rates));
 }
 
 /// Object `n`: bytes that differ, and an id that costs no hashing, which is the tree's business.

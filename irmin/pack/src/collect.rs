@@ -83,6 +83,7 @@ impl<S: Storage> Pack<S> {
         todo.extend(w.moved_to.iter_mut().flat_map(core::mem::take));
         self.mark(&mut todo, &mut seen, &mut live, references)?;
         drop(seen);
+        w.lately = None;
         let is_old: HashSet<u32> = w
             .segments
             .iter()

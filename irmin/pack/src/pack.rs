@@ -122,6 +122,7 @@ impl<S: Storage> Pack<S> {
             written: 1,
             touched: HashSet::new(),
             moved_to: None,
+            lately: None,
             young: 0,
         };
         writer.young = writer.point().stamp;
@@ -361,6 +362,7 @@ impl<S: Storage> Backend for Pack<S> {
 
     fn write(&self, objects: &[Object]) -> Result<(), BackendError> {
         let mut w = self.writer.lock();
+        w.lately = None;
         self.append(&mut w, |w| {
             for object in objects {
                 if let Some(total) = self.whole(&object.id)? {
@@ -376,7 +378,9 @@ impl<S: Storage> Backend for Pack<S> {
                 }
             }
             Ok(())
-        })
+        })?;
+        w.lately = objects.last().map(|object| object.id);
+        Ok(())
     }
 
     fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<Id>, BackendError> {
@@ -432,7 +436,7 @@ impl<S: Storage> Backend for Pack<S> {
         RefEdit::check(edits, &self.names.read().heads)?;
         for edit in edits {
             if let Some(id) = edit.new {
-                if !self.contains(&id)? {
+                if w.lately != Some(id) && !self.contains(&id)? {
                     return Err(UpdateError::NoSuchObject {
                         name: edit.name.clone(),
                         id,

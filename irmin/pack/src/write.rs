@@ -52,6 +52,8 @@ pub struct Writer {
     /// while one runs.
     pub touched: HashSet<u64>,
     pub moved_to: Option<Vec<Id>>,
+    /// The object written last: most often the commit that a name is about to point to.
+    pub lately: Option<Id>,
     /// Segments from this stamp on are too young to be collected.
     pub young: Stamp,
 }

@@ -6,20 +6,68 @@
 //! they ended before, so that all others are shared.
 
 use alloc::collections::BTreeMap;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::cursor::Cursor;
 use super::entry::{Content, Entry};
-use super::page::{INLINE_MAX, Page, number_len, push_child, push_native};
+use super::page::{INLINE_MAX, Page, key_span, push_child, push_native};
 use crate::raw::{git_order, push_entry};
 use crate::store::{Staged, Store};
 use crate::{Format, Id, Kind, Object, WriteError};
 
 /// Changes of one directory: what each name is to stand for, `None` for nothing. Ordered by name.
 pub(crate) type Changes = Vec<(Bytes, Option<Entry>)>;
+
+/// What changes make.
+#[derive(Default)]
+pub(crate) struct New {
+    /// The objects to write.
+    pub(crate) objects: Vec<Object>,
+    /// The pages among them, where these are few: the next edit begins with them.
+    pub(crate) pages: Vec<(Id, Page)>,
+    /// Pages of the old tree that the new one does not have, where these are few.
+    pub(crate) replaced: Vec<Id>,
+    scratch: Scratch,
+}
+
+/// So many pages are few.
+const FEW: usize = 64;
+
+impl New {
+    /// Adds a page with `page`, which reads its bytes.
+    fn add(
+        &mut self,
+        format: Format,
+        data: Bytes,
+        page: impl FnOnce(Bytes) -> Option<Page>,
+    ) -> Result<Id, WriteError> {
+        if u32::try_from(data.len()).is_err() {
+            return Err(WriteError::TooLarge {
+                what: "a directory of more than 4 GiB".into(),
+            });
+        }
+        let object = Object::new(format, Kind::Tree, data)?;
+        let id = object.id;
+        if let Some(at) = self.replaced.iter().position(|old| *old == id) {
+            self.replaced.swap_remove(at);
+        }
+        if self.pages.len() < FEW
+            && let Some(page) = page(object.data.clone())
+        {
+            self.pages.push((id, page));
+        }
+        self.objects.push(object);
+        Ok(id)
+    }
+
+    fn replace(&mut self, id: Id) {
+        if self.replaced.len() < FEW {
+            self.replaced.push(id);
+        }
+    }
+}
 
 /// Applies changes to a directory. Its new pages, and blobs for contents that do not stand in a page,
 /// go to `new`. Returns the (first) page of the result; `None` if no entry is left.
@@ -28,7 +76,7 @@ pub(crate) fn apply(
     staged: Option<&Staged>,
     base: Option<Id>,
     mut changes: Changes,
-    new: &mut Vec<Object>,
+    new: &mut New,
 ) -> Result<Option<Id>, WriteError> {
     for (_, entry) in &mut changes {
         if let Some(entry) = entry {
@@ -42,13 +90,13 @@ pub(crate) fn apply(
 }
 
 /// Moves contents into a blob unless they may stand in a page.
-fn place(format: Format, entry: &mut Entry, new: &mut Vec<Object>) -> Result<(), WriteError> {
+fn place(format: Format, entry: &mut Entry, new: &mut New) -> Result<(), WriteError> {
     if let Content::Here(bytes) = &entry.content
         && (format.is_git() || bytes.len() > INLINE_MAX)
     {
         let blob = Object::new(format, Kind::Blob, bytes.clone())?;
         entry.content = Content::Id(blob.id);
-        new.push(blob);
+        new.objects.push(blob);
     }
     Ok(())
 }
@@ -61,7 +109,7 @@ fn apply_git(
     staged: Option<&Staged>,
     base: Option<Id>,
     changes: &Changes,
-    new: &mut Vec<Object>,
+    new: &mut New,
 ) -> Result<Option<Id>, WriteError> {
     let page = match base {
         Some(id) => store.page(&id, staged)?,
@@ -86,6 +134,7 @@ fn apply_git(
             _ => a.is_none().cmp(&b.is_none()),
         })
     });
+    base.into_iter().for_each(|id| new.replace(id));
     let mut data = Vec::with_capacity(page.raw(0..page.len()).len() + room);
     let mut done = 0;
     for (at, step) in steps {
@@ -105,19 +154,8 @@ fn apply_git(
     if data.is_empty() {
         return Ok(None);
     }
-    finish(store.format, data, new).map(Some)
-}
-
-fn finish(format: Format, data: Vec<u8>, new: &mut Vec<Object>) -> Result<Id, WriteError> {
-    if u32::try_from(data.len()).is_err() {
-        return Err(WriteError::TooLarge {
-            what: "a directory of more than 4 GiB".into(),
-        });
-    }
-    let object = Object::new(format, Kind::Tree, data)?;
-    let id = object.id;
-    new.push(object);
-    Ok(id)
+    let parse = |data| Page::parse(store.format, data).ok();
+    new.add(store.format, data.into(), parse).map(Some)
 }
 
 fn apply_native(
@@ -125,7 +163,7 @@ fn apply_native(
     staged: Option<&Staged>,
     base: Option<Id>,
     changes: Changes,
-    new: &mut Vec<Object>,
+    new: &mut New,
 ) -> Result<Option<Id>, WriteError> {
     let encoded = |name: &[u8], entry: Entry| {
         let mut bytes = Vec::with_capacity(name.len() + 48);
@@ -148,12 +186,15 @@ fn apply_native(
         .transpose()?
         .map(|page| page.level);
     for level in 0.. {
-        let mut chunks = Chunks::new(store.format, level, new);
+        let mut chunks = Chunks::new(level, new);
         // Keys of this level's pages that are gone; put back where a new page has the same.
         let mut gone: Vec<Bytes> = Vec::new();
         match base {
             Some(id) if height.is_some_and(|height| level <= height) => {
-                let cursor = Cursor::new(store, staged, &id, level)?;
+                let Some(first) = steps.first() else {
+                    return Ok(base);
+                };
+                let cursor = Cursor::at(store, staged, &id, level, &first.name)?;
                 rewrite(cursor, steps, &mut chunks, &mut gone)?;
             }
             _ => {
@@ -170,6 +211,7 @@ fn apply_native(
             // Every page of the level is new.
             match &pages[..] {
                 [] => return Ok(None),
+                [only] if level == 0 || only.entries > 1 => return Ok(Some(only.id)),
                 [only] => return lowest_root(store, staged, only.id, new).map(Some),
                 _ => {}
             }
@@ -197,22 +239,23 @@ fn lowest_root(
     store: &Store,
     staged: Option<&Staged>,
     mut id: Id,
-    new: &mut Vec<Object>,
+    new: &mut New,
 ) -> Result<Id, WriteError> {
     loop {
-        let page = match new.iter().rposition(|object| object.id == id) {
+        let made = new.objects.iter().rposition(|object| object.id == id);
+        let page = match made {
             Some(at) => {
-                let page = Page::parse(store.format, new[at].data.clone()).expect("made here");
-                if page.level == 0 || page.len() > 1 {
-                    return Ok(id);
-                }
-                new.remove(at);
-                alloc::sync::Arc::new(page)
+                let page = Page::parse(store.format, new.objects[at].data.clone());
+                alloc::sync::Arc::new(page.expect("made here"))
             }
             None => store.page(&id, staged)?,
         };
         if page.level == 0 || page.len() > 1 {
             return Ok(id);
+        }
+        if let Some(at) = made {
+            new.objects.remove(at);
+            new.pages.retain(|page| page.0 != id);
         }
         id = page.child(0).0;
     }
@@ -242,6 +285,7 @@ fn rewrite(
         } else if !cursor.next()? {
             return Ok(());
         }
+        chunks.new.replace(cursor.id());
         let page = cursor.page();
         let last = page.len().checked_sub(1).map(|last| page.name_bytes(last));
         let is_last = cursor.is_last();
@@ -266,65 +310,95 @@ fn rewrite(
 
 struct NewPage {
     key: Bytes,
+    entries: usize,
     count: u64,
     id: Id,
 }
 
+/// The page in the making.
+#[derive(Default)]
+struct Scratch {
+    data: Vec<u8>,
+    /// Where its entries start.
+    starts: Vec<u32>,
+}
+
 /// Cuts a stream of entries of one level into pages.
 struct Chunks<'a> {
-    format: Format,
     level: u8,
-    data: Vec<u8>,
-    entries: usize,
+    now: Scratch,
     count: u64,
-    /// Where the last key stands in `data`.
-    key: core::ops::Range<usize>,
     pages: Vec<NewPage>,
-    new: &'a mut Vec<Object>,
+    new: &'a mut New,
 }
 
 /// Pages are cut at this size at the latest.
 const PAGE_MAX: usize = 16 * 1024;
 
 impl<'a> Chunks<'a> {
-    fn new(format: Format, level: u8, new: &'a mut Vec<Object>) -> Chunks<'a> {
-        Chunks {
-            format,
+    fn new(level: u8, new: &'a mut New) -> Chunks<'a> {
+        let mut chunks = Chunks {
             level,
-            data: vec![level],
-            entries: 0,
+            now: core::mem::take(&mut new.scratch),
             count: 0,
-            key: 0..0,
             pages: Vec::new(),
             new,
-        }
+        };
+        chunks.begin();
+        chunks
+    }
+
+    fn begin(&mut self) {
+        self.now.data.clear();
+        self.now.data.push(self.level);
+        self.now.starts.clear();
+        self.count = 0;
     }
 
     fn is_at_boundary(&self) -> bool {
-        self.entries == 0
+        self.now.starts.is_empty()
     }
 
+    /// Copies entries of an old page. Where they stand as they stood, they end no page now that ended
+    /// none then; only the last one did.
     fn copy(&mut self, page: &Page, entries: core::ops::Range<usize>) -> Result<(), WriteError> {
-        for at in entries {
-            let count = if self.level == 0 { 1 } else { page.child(at).1 };
+        let mut from = entries.start;
+        let stood = entries.end.min(page.len().saturating_sub(1));
+        if from < stood
+            && self.now.starts.len() == from
+            && self.now.data.len() == page.starts(from..stood)[0] as usize
+        {
+            self.now.data.extend_from_slice(page.raw(from..stood));
+            let starts = page.starts(from..stood);
+            self.now.starts.extend_from_slice(starts);
+            let count = (from..stood).map(|at| self.below(page, at));
+            self.count = count.fold(self.count, u64::saturating_add);
+            from = stood;
+        }
+        for at in from..entries.end {
+            let count = self.below(page, at);
             self.push(page.name(at), page.raw(at..at + 1), count)?;
         }
         Ok(())
     }
 
+    /// How many names an entry counts for.
+    fn below(&self, page: &Page, at: usize) -> u64 {
+        match self.level {
+            0 => 1,
+            _ => page.child(at).1,
+        }
+    }
+
     fn push(&mut self, key: &[u8], entry: &[u8], count: u64) -> Result<(), WriteError> {
-        let before = self.data.len() as u64;
-        self.data.extend_from_slice(entry);
-        self.entries += 1;
+        let before = self.now.data.len() as u64;
+        self.now.starts.push(before as u32);
+        self.now.data.extend_from_slice(entry);
         self.count = self.count.saturating_add(count);
-        let after = self.data.len() as u64;
+        let after = self.now.data.len() as u64;
         // An inner page has two children or more, or there would be no end of levels.
-        let may_end = self.level == 0 || self.entries > 1;
+        let may_end = self.level == 0 || self.now.starts.len() > 1;
         let threshold = (after * after - before * before) << 10;
-        // Where the key stands in the entry: behind its tag and length.
-        let tag = usize::from(self.level == 0);
-        let start = before as usize + tag + number_len(key.len() as u64);
-        self.key = start..start + key.len();
         if may_end && (after >= PAGE_MAX as u64 || u64::from(key_hash(key, self.level)) < threshold)
         {
             self.cut()?;
@@ -333,25 +407,27 @@ impl<'a> Chunks<'a> {
     }
 
     fn cut(&mut self) -> Result<(), WriteError> {
-        let next = Vec::with_capacity(4096);
-        let mut data = core::mem::replace(&mut self.data, next);
-        data.shrink_to_fit();
-        self.data.push(self.level);
-        let key = Bytes::copy_from_slice(&data[self.key.clone()]);
-        let id = finish(self.format, data, self.new)?;
+        let data = Bytes::copy_from_slice(&self.now.data);
+        let starts = &self.now.starts;
+        let (entries, last) = (starts.len(), starts[starts.len() - 1] as usize);
+        let key = data.slice(key_span(&data, last, self.level));
+        let built = |data| Some(Page::built(data, starts));
+        let id = self.new.add(Format::Native, data, built)?;
         self.pages.push(NewPage {
             key,
+            entries,
             count: self.count,
             id,
         });
-        (self.entries, self.count) = (0, 0);
+        self.begin();
         Ok(())
     }
 
     fn finish(mut self) -> Result<Vec<NewPage>, WriteError> {
-        if self.entries > 0 {
+        if !self.is_at_boundary() {
             self.cut()?;
         }
+        self.new.scratch = self.now;
         Ok(self.pages)
     }
 }

@@ -12,6 +12,7 @@ use crate::{Id, Kind, ReadError};
 pub(crate) struct Cursor<'a> {
     store: &'a Store,
     staged: Option<&'a Staged>,
+    root: Id,
     level: u8,
     /// From the top; the last is the page at `level`, whose index is of no meaning.
     way: Vec<(Arc<Page>, usize)>,
@@ -25,20 +26,50 @@ impl<'a> Cursor<'a> {
         root: &Id,
         level: u8,
     ) -> Result<Cursor<'a>, ReadError> {
+        Cursor::descended(store, staged, root, level, |_| 0)
+    }
+
+    /// At the page of this level where a key belongs, see [`seek`](Cursor::seek).
+    pub(crate) fn at(
+        store: &'a Store,
+        staged: Option<&'a Staged>,
+        root: &Id,
+        level: u8,
+        key: &[u8],
+    ) -> Result<Cursor<'a>, ReadError> {
+        Cursor::descended(store, staged, root, level, |page| place(page, key))
+    }
+
+    fn descended(
+        store: &'a Store,
+        staged: Option<&'a Staged>,
+        root: &Id,
+        level: u8,
+        choose: impl FnMut(&Page) -> usize,
+    ) -> Result<Cursor<'a>, ReadError> {
         let top = store.page(root, staged)?;
         let mut cursor = Cursor {
             store,
             staged,
+            root: *root,
             level,
             way: Vec::with_capacity(4),
         };
         cursor.way.push((top, 0));
-        cursor.descend(|_| 0)?;
+        cursor.descend(choose)?;
         Ok(cursor)
     }
 
     pub(crate) fn page(&self) -> &Arc<Page> {
         &self.way.last().expect("never empty").0
+    }
+
+    /// The page's id.
+    pub(crate) fn id(&self) -> Id {
+        match self.way[..] {
+            [.., (ref above, at), _] => above.child(at).0,
+            _ => self.root,
+        }
     }
 
     /// Whether no page of this level follows.
@@ -59,7 +90,7 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         self.way.truncate(keep);
-        self.descend(|page| page.lower_bound(key, false).min(page.len() - 1))
+        self.descend(|page| place(page, key))
     }
 
     /// Goes on to the next page of the level; `false` if there is none.
@@ -89,6 +120,11 @@ impl<'a> Cursor<'a> {
             self.way.push((child, 0));
         }
     }
+}
+
+/// The child of an inner page in which a key belongs.
+fn place(page: &Page, key: &[u8]) -> usize {
+    page.lower_bound(key, false).min(page.len() - 1)
 }
 
 /// Reads a child of an inner page and checks that it is what its parent says.

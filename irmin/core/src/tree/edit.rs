@@ -6,8 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::build::{Changes, apply};
-use super::page::Page;
+use super::build::{Changes, New, apply};
 use super::{Content, Entry, Tree, lookup};
 use crate::path::{check_new_name, names};
 use crate::raw::{Mode, empty_tree};
@@ -81,10 +80,16 @@ impl TreeEdit {
     ) -> Result<(), WriteError> {
         let path = path.as_ref();
         let mode = match self.entry(path)? {
+            Some(entry) if entry.is_dir() => {
+                return Err(WriteError::DirInTheWay {
+                    path: Path::new(path)?,
+                });
+            }
             Some(entry) if entry.mode != Mode::Module => entry.mode,
             _ => Mode::File,
         };
-        self.set_mode(path, mode, contents)
+        let content = Content::Here(contents.into());
+        self.put(path, Entry { mode, content })
     }
 
     /// Puts a file, executable or link there, as [`set`](TreeEdit::set) does.
@@ -359,7 +364,7 @@ impl TreeEdit {
     /// # Errors
     /// [`WriteError`].
     pub fn finish(&self) -> Result<Tree, WriteError> {
-        let (root, new) = self.build()?;
+        let (root, new, _) = self.build()?;
         let mut staged = self.base.staged.clone();
         if !new.is_empty() {
             let all = Arc::make_mut(staged.get_or_insert_default());
@@ -372,10 +377,10 @@ impl TreeEdit {
         })
     }
 
-    /// The new tree's id and the objects made for it.
-    pub(crate) fn build(&self) -> Result<(Id, Vec<Object>), WriteError> {
+    /// The new tree's id, the objects made for it, and pages of the old one that it does not have.
+    pub(crate) fn build(&self) -> Result<(Id, Vec<Object>, Vec<Id>), WriteError> {
         let store = &self.base.store;
-        let mut new = Vec::new();
+        let mut new = New::default();
         let mut made: Vec<Option<Id>> = alloc::vec![None; self.dirs.len()];
         // Those that were changed and then removed as a whole are left out.
         let mut needed = alloc::vec![false; self.dirs.len()];
@@ -408,21 +413,13 @@ impl TreeEdit {
             None => {
                 let empty = Object::new(store.format, Kind::Tree, empty_tree(store.format))?;
                 let root = empty.id;
-                new.push(empty);
+                new.objects.push(empty);
                 root
             }
         };
-        // The next edit begins with these pages.
-        if new.len() <= 64 {
-            for object in new.iter().filter(|object| object.kind == Kind::Tree) {
-                let page = Page::parse(store.format, object.data.clone());
-                let page = page.map_err(|malformed| ReadError::Malformed {
-                    id: object.id,
-                    malformed,
-                })?;
-                store.keep(object.id, page);
-            }
+        for (id, page) in new.pages {
+            store.keep(id, page);
         }
-        Ok((root, new))
+        Ok((root, new.objects, new.replaced))
     }
 }

@@ -103,6 +103,17 @@ impl Page {
         })
     }
 
+    /// A native page that was just built: its entries are in order and start there.
+    pub(super) fn built(data: Bytes, starts: &[u32]) -> Page {
+        let starts = starts.iter().copied().chain([data.len() as u32]);
+        Page {
+            format: Format::Native,
+            level: data[0],
+            starts: starts.collect(),
+            data,
+        }
+    }
+
     /// How many entries stand in this page.
     pub(crate) fn len(&self) -> usize {
         self.starts.len() - 1
@@ -117,6 +128,11 @@ impl Page {
         self.starts[at] as usize..self.starts[at + 1] as usize
     }
 
+    /// Where entries start in the page's bytes.
+    pub(super) fn starts(&self, entries: core::ops::Range<usize>) -> &[u32] {
+        &self.starts[entries]
+    }
+
     /// The entries from one to before another, verbatim.
     pub(crate) fn raw(&self, entries: core::ops::Range<usize>) -> &[u8] {
         &self.data[self.starts[entries.start] as usize..self.starts[entries.end] as usize]
@@ -129,12 +145,7 @@ impl Page {
             let space = raw.iter().position(|&b| b == b' ').expect("checked");
             return &raw[space + 1..raw.len() - self.format.id_len() - 1];
         }
-        let mut read = Reader {
-            data: raw,
-            at: usize::from(self.level == 0),
-        };
-        let len = read.number().expect("checked") as usize;
-        &raw[read.at..read.at + len]
+        &raw[key_span(raw, 0, self.level)]
     }
 
     /// The name, sharing the page's bytes.
@@ -300,9 +311,14 @@ fn push_number(into: &mut Vec<u8>, mut number: u64) {
     into.push(number as u8);
 }
 
-/// How many bytes a number takes.
-pub(crate) fn number_len(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+/// Where the key of the entry that starts there stands in the bytes of a native page.
+pub(super) fn key_span(data: &[u8], start: usize, level: u8) -> core::ops::Range<usize> {
+    let mut read = Reader {
+        data,
+        at: start + usize::from(level == 0),
+    };
+    let len = read.number().expect("checked") as usize;
+    read.at..read.at + len
 }
 
 struct Reader<'a> {

@@ -264,7 +264,7 @@ fn a_change_in_a_large_directory_makes_few_pages_and_a_difference_reads_few() {
     let tree = edit.finish().unwrap();
     let mut edit = tree.edit();
     edit.set("050000", "other").unwrap();
-    let (_, new) = edit.build().unwrap();
+    let (_, new, _) = edit.build().unwrap();
     assert!(new.len() < 8, "{} objects for one change", new.len());
     assert!(new.iter().map(|object| object.data.len()).sum::<usize>() < 32 << 10);
     let changed = edit.finish().unwrap();

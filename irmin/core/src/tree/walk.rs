@@ -55,13 +55,14 @@ impl<'a> Names<'a> {
 
     fn step(&mut self) -> Result<Option<(Bytes, Entry)>, ReadError> {
         if let State::Before(dir, from) = &mut self.state {
-            let mut cursor = Cursor::new(self.store, self.staged, dir, 0)?;
-            let mut at = 0;
-            if let Some(name) = from {
-                cursor.seek(name)?;
-                at = cursor.page().lower_bound(name, false);
-            }
-            self.state = State::At(cursor, at);
+            self.state = match from {
+                Some(name) => {
+                    let cursor = Cursor::at(self.store, self.staged, dir, 0, name)?;
+                    let at = cursor.page().lower_bound(name, false);
+                    State::At(cursor, at)
+                }
+                None => State::At(Cursor::new(self.store, self.staged, dir, 0)?, 0),
+            };
         }
         let State::At(cursor, at) = &mut self.state else {
             return Ok(None);
