@@ -50,7 +50,9 @@ mod table;
 use std::path::Path;
 use std::sync::Arc;
 
-use irmin::{Backend, BackendError, CommitNode, Format, Id, Object, RefEdit, RefName, UpdateError};
+use irmin::{
+    Backend, BackendError, CommitIndex, Format, Id, Object, RefEdit, RefName, UpdateError,
+};
 
 use error::corrupt;
 use graph::Graph;
@@ -207,12 +209,12 @@ impl Backend for Git {
         self.refs.generation()
     }
 
-    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
+    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
         // The graph knows nothing of parents that are left out.
         if self.shallow_file().exists() {
             return Ok(None);
         }
-        self.graph.node(id)
+        Ok(self.graph.commits()?.map(|commits| commits as _))
     }
 
     fn shallow(&self) -> Result<Vec<Id>, BackendError> {
