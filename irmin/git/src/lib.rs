@@ -50,9 +50,7 @@ mod table;
 use std::path::Path;
 use std::sync::Arc;
 
-use irmin::{
-    Backend, BackendError, CommitIndex, Format, Id, Object, RefEdit, RefName, UpdateError,
-};
+use irmin::{Backend, BackendError, CommitNode, Format, Id, Object, RefEdit, RefName, UpdateError};
 
 use error::corrupt;
 use graph::Graph;
@@ -209,12 +207,12 @@ impl Backend for Git {
         self.refs.generation()
     }
 
-    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
+    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
         // The graph knows nothing of parents that are left out.
         if self.shallow_file().exists() {
             return Ok(None);
         }
-        Ok(self.graph.commits()?.map(|commits| commits as _))
+        self.graph.node(id)
     }
 
     fn shallow(&self) -> Result<Vec<Id>, BackendError> {

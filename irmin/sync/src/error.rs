@@ -2,7 +2,8 @@
 
 use std::io;
 
-use irmin::{BackendError, Format, Id, RefName, UpdateError};
+use irmin::{BackendError, Format, UpdateError};
+use irmin_packfile::PackError;
 
 use crate::capabilities::format_name;
 use crate::pktline::PacketError;
@@ -58,18 +59,9 @@ pub enum SyncError {
     /// Objects of ours could not be listed.
     #[error(transparent)]
     Walk(WalkError),
-    /// A fetch would move a name backwards or sideways, which its refspec does not allow.
-    #[error(
-        "{name} would lose commits: {new} does not follow {old}; force it (+) if that is meant"
-    )]
-    NotForwards {
-        /// Which name of ours.
-        name: RefName,
-        /// Where it is.
-        old: Id,
-        /// Where it would go.
-        new: Id,
-    },
+    /// The pack that came is refused, or none could be made.
+    #[error(transparent)]
+    Pack(PackError),
     /// A text that is no URL, refspec or option of ours.
     #[error("{0}")]
     Invalid(String),
@@ -90,6 +82,13 @@ impl From<PacketError> for SyncError {
             PacketError::Remote { said } => SyncError::Remote { said },
             error => SyncError::Packet(error),
         }
+    }
+}
+
+impl From<io::Error> for SyncError {
+    /// While a request is written.
+    fn from(error: io::Error) -> SyncError {
+        SyncError::Send(error)
     }
 }
 

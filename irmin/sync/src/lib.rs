@@ -8,11 +8,19 @@
 
 pub mod advertisement;
 pub mod capabilities;
+mod client;
 mod error;
 pub mod pktline;
+mod refspec;
 pub mod server;
 mod text;
+pub mod transport;
 pub mod walk;
 
+pub use client::{
+    CloneOptions, Cloned, Depth, FetchOptions, Fetched, Listing, OnProgress, Progress, PullError,
+    Pulled, PushOptions, PushStatus, Pushed, PushedRef, RefMove, RefStatus, Remote, Tags, pull,
+};
 pub use error::SyncError;
+pub use refspec::Refspec;
 pub use text::clean;

@@ -62,6 +62,7 @@ impl Repo {
     ) -> Result<Vec<Id>, HistoryError> {
         self.store
             .index
+            .lock()
             .lcas(&*self.store.backend, &[a.id()], &[b.id()], limit)
     }
 }
@@ -74,6 +75,7 @@ impl Commit {
     pub fn has_ancestor(&self, other: &Commit) -> Result<bool, ReadError> {
         self.store
             .index
+            .lock()
             .is_ancestor(&*self.store.backend, &other.id(), &self.id())
     }
 

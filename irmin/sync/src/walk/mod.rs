@@ -40,12 +40,7 @@ pub fn missing(
     haves: &[Id],
     options: &mut Options<'_>,
 ) -> Result<Vec<Id>, WalkError> {
-    found(store, wants, haves, options).map(|walk| {
-        let mut all = walk.first;
-        all.extend(walk.trees);
-        all.extend(walk.blobs);
-        all
-    })
+    Ok(found(store, wants, haves, options)?.all())
 }
 
 /// Checks that all is here that `tips` lead to and `known` do not: to be asked before a name moves to
@@ -59,8 +54,7 @@ pub fn connected(
     known: &[Id],
     options: &mut Options<'_>,
 ) -> Result<(), WalkError> {
-    let walk = found(store, tips, known, options)?;
-    for id in walk.blobs {
+    for id in found(store, tips, known, options)?.blobs {
         if !store.contains(&id)? {
             return Err(WalkError::Missing {
                 id,
@@ -88,20 +82,33 @@ pub fn tips(store: &dyn Backend) -> Result<Vec<Id>, BackendError> {
     Ok(all)
 }
 
-/// What a walk found, each object once.
+/// What a walk found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Tags and commits, newest first.
     pub first: Vec<Id>,
-    /// Directories, or pages of them.
+    /// Trees (in the native format pages), those of a level together. All of these have been read.
     pub trees: Vec<Id>,
-    /// Contents; whether they are here was not looked at.
+    /// Contents. They have only been named: whether they are here is not known.
     pub blobs: Vec<Id>,
+    /// What the haves have of that which was met on the way: deltas may stand on it.
+    pub bases: Vec<Id>,
 }
 
-/// Lists what [`missing`] lists, by kind.
+impl Found {
+    /// The objects that were found, in the order in which they are sent.
+    pub fn all(self) -> Vec<Id> {
+        let mut all = self.first;
+        all.extend(self.trees);
+        all.extend(self.blobs);
+        all
+    }
+}
+
+/// Finds what [`missing`] lists, by kind.
 ///
 /// # Errors
-/// [`WalkError`]; `Missing` if something but contents that the wants lead to is not here.
+/// As [`missing`].
 pub fn found(
     store: &dyn Backend,
     wants: &[Id],
@@ -110,11 +117,7 @@ pub fn found(
 ) -> Result<Found, WalkError> {
     let own: HashSet<Id> = store.shallow()?.into_iter().collect();
     let mut history = commits::History::new(store, own, options.cut, options.have_cut);
-    let mut found = Found {
-        first: Vec::new(),
-        trees: Vec::new(),
-        blobs: Vec::new(),
-    };
+    let mut found = Found::default();
     let mut seen = trees::Seen::default();
     let mut roots = Vec::new();
     for have in haves {

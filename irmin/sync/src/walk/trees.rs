@@ -32,8 +32,8 @@ pub(super) fn walk(
         let mut old = Vec::new();
         if history.has_haves() {
             for parent in node.parents.iter().filter_map(|id| history.node(id)) {
-                if parent.had {
-                    seen.insert(parent.tree);
+                if parent.had && seen.insert(parent.tree) {
+                    found.bases.push(parent.tree);
                 }
                 if seen.contains(&parent.tree) {
                     old.push(parent.tree);
@@ -70,7 +70,9 @@ fn tree(
                 continue;
             };
             irmin::links(format, &object, &|_| false, &mut |link| {
-                seen.insert(link.id);
+                if seen.insert(link.id) {
+                    found.bases.push(link.id);
+                }
                 if link.kind == Kind::Tree {
                     old_dirs.entry(link.name.into()).or_default().push(link.id);
                 }

@@ -1,0 +1,72 @@
+//! Pulling: fetching, and merging what came.
+
+use irmin::merge::{Conflict, MergeError, Rule};
+use irmin::{Commit, Info, RefName, Repo, RevisionError};
+use irmin_packfile::PackStore;
+
+use super::{FetchOptions, Fetched, Remote};
+use crate::error::SyncError;
+
+/// What a pull did.
+#[derive(Debug)]
+pub struct Pulled {
+    /// What was fetched.
+    pub fetched: Fetched,
+    /// The head of the branch now; or what is to be decided first, and then the branch has not moved.
+    pub merged: Result<Commit, Vec<Conflict>>,
+}
+
+/// Fetches, and merges the other side's `theirs` (a branch or another name of it) into our branch
+/// `into` by this rule. `repo` and `store` are the same store. Where one side holds the other no merge
+/// commit is made.
+///
+/// # Errors
+/// [`PullError`]; our branch has not moved. Conflicts are no error.
+pub fn pull(
+    remote: &mut Remote,
+    (repo, store): (&Repo, &dyn PackStore),
+    (theirs, into): (&str, &RefName),
+    mut options: FetchOptions<'_>,
+    rule: &dyn Rule,
+    info: &Info,
+) -> Result<Pulled, PullError> {
+    options.refspecs.push(theirs.parse()?);
+    let fetched = remote.fetch(store, options)?;
+    // What has no target of its own is the one that was added here.
+    let names: Vec<String> = crate::refspec::meanings(theirs).collect();
+    let head = names.iter().find_map(|full| {
+        let mut heads = fetched.heads.iter();
+        heads.find(|(name, _)| name.as_ref().is_some_and(|name| name.as_str() == full))
+    });
+    let head = head.or_else(|| {
+        fetched
+            .heads
+            .iter()
+            .find(|(_, id)| id.to_string() == theirs)
+    });
+    let (_, id) = head.ok_or_else(|| SyncError::NoSuchName {
+        name: theirs.into(),
+    })?;
+    let commit = repo.resolve(&id.to_string())?;
+    let merged = match repo.named(into.clone()).merge(&commit, rule, info) {
+        Ok(commit) => Ok(commit),
+        Err(MergeError::Conflicts(conflicts)) => Err(conflicts),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Pulled { fetched, merged })
+}
+
+/// A pull after which our branch is where it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// Nothing was fetched.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// What was fetched is no commit.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// What was fetched cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+}

@@ -1,0 +1,443 @@
+//! Pushing: names of ours, and what they lead to, become names of theirs.
+
+use hashbrown::HashSet;
+use irmin::{Expect, Id, RefEdit, RefName, UpdateError};
+use irmin_packfile::{GiveOptions, Given, PackStore};
+
+use super::listing::Listing;
+use super::report::{self, Report};
+use super::update::goes_forwards;
+use super::{OnProgress, Progress, Remote, Reporter};
+use crate::advertisement::{Advertisement, RemoteRef};
+use crate::capabilities::{Capabilities, agent, format_name};
+use crate::error::{SyncError, protocol};
+use crate::pktline::{Bands, Reader, Writer};
+use crate::refspec::{Refspec, meanings};
+use crate::transport::Service;
+use crate::walk;
+
+/// What is pushed, and how.
+#[derive(Default)]
+pub struct PushOptions<'a> {
+    /// Which names of ours become which of theirs; without a source a name of theirs is deleted.
+    pub refspecs: Vec<Refspec>,
+    /// Names of theirs that move, also backwards, only if they are here now (compare and swap; Git's
+    /// `--force-with-lease`); `None`: only if there is no such name.
+    pub leases: Vec<(RefName, Option<Id>)>,
+    /// All names move, or none.
+    pub atomic: bool,
+    /// Refspecs of fetches: names of ours that follow theirs move with them.
+    pub tracking: Vec<Refspec>,
+    /// Who hears what goes on.
+    pub progress: Option<OnProgress<'a>>,
+}
+
+/// What a push did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// What became of each name of theirs.
+    pub names: Vec<PushedRef>,
+    /// The pack that went; `None` if they had everything or nothing was tried.
+    pub given: Option<Given>,
+    /// Why names of ours that follow theirs did not move, if they did not.
+    pub not_tracked: Option<UpdateError>,
+}
+
+impl Pushed {
+    /// Whether every name is where it was to be.
+    pub fn is_complete(&self) -> bool {
+        self.names.iter().all(|one| !one.status.is_refused())
+    }
+}
+
+/// A name of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedRef {
+    /// Which name.
+    pub name: RefName,
+    /// What it pointed to before.
+    pub old: Option<Id>,
+    /// What it was to point to; `None` to be deleted.
+    pub new: Option<Id>,
+    /// What was done.
+    pub status: PushStatus,
+}
+
+/// What was done with a name of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushStatus {
+    /// Nothing: it is there already.
+    UpToDate,
+    /// It was made, moved or deleted.
+    Done,
+    /// Not tried: it would lose commits. Fetch and merge, or force it (`+`).
+    NotForwards,
+    /// Not tried: it is a tag, which does not move without force (`+`).
+    TagStays,
+    /// Not tried: it is not where the lease says.
+    Stale,
+    /// Not tried, because another name was refused and all were to move or none.
+    NotTried,
+    /// The other side refused, and says why.
+    Rejected(String),
+}
+
+impl PushStatus {
+    /// Whether the name is not where it was to be.
+    pub fn is_refused(&self) -> bool {
+        !matches!(self, PushStatus::UpToDate | PushStatus::Done)
+    }
+}
+
+impl Remote {
+    /// Sends what the other side lacks and has it move its names. Only what is missing there goes.
+    /// Names that do not move are told in [`Pushed::names`].
+    ///
+    /// # Errors
+    /// [`SyncError`]. Unless the connection failed after everything was sent, no name has moved there.
+    pub fn push(
+        &mut self,
+        store: &dyn PackStore,
+        mut options: PushOptions<'_>,
+    ) -> Result<Pushed, SyncError> {
+        let reporter = Reporter::new(options.progress.take());
+        // There is no version 2 of this service.
+        let mut connection = self.transport.connect(Service::ReceivePack, 0)?;
+        let greeting = Advertisement::read(&mut Reader::new(connection.greeting()?))?;
+        let format = greeting.format()?;
+        let Advertisement::Names {
+            capabilities,
+            names,
+            haves,
+            shallow,
+        } = greeting
+        else {
+            return protocol("it speaks a version of pushing that is not known here");
+        };
+        let listing = Listing { format, names };
+        let mut names = Vec::new();
+        if format == store.format() {
+            names = plan(store, &listing, &options)?;
+        }
+        if options.atomic && names.iter().any(|one| one.status.is_refused()) {
+            for one in names
+                .iter_mut()
+                .filter(|one| one.status == PushStatus::Done)
+            {
+                one.status = PushStatus::NotTried;
+            }
+        }
+        let tried = |one: &&PushedRef| one.status == PushStatus::Done;
+        let there = format;
+        let nothing = !names.iter().any(|one| tried(&one));
+        if nothing {
+            if !connection.is_stateless() {
+                // Says goodbye; the server may be gone already.
+                let goodbye = connection.request(&mut |out| Ok(Writer::new(out).flush_packet()?));
+                drop(goodbye);
+            }
+            connection.finish()?;
+            if format != store.format() {
+                let here = store.format();
+                return Err(SyncError::Format { there, here });
+            }
+            return Ok(Pushed {
+                names,
+                given: None,
+                not_tracked: None,
+            });
+        }
+        let words = words(&capabilities, &names, &options, format)?;
+        let mut theirs = super::listing::ids(&listing.names);
+        theirs.extend(haves);
+        let wants: Vec<Id> = names
+            .iter()
+            .filter(tried)
+            .filter_map(|one| one.new)
+            .collect();
+        let cut: HashSet<Id> = shallow.into_iter().collect();
+        let mut listed = |count| {
+            reporter.say(Progress::Objects(count));
+            true
+        };
+        let mut walk_options = walk::Options {
+            have_cut: Some(&cut),
+            progress: Some(&mut listed),
+            ..walk::Options::default()
+        };
+        let mut found =
+            walk::found(store, &wants, &theirs, &mut walk_options).map_err(SyncError::Walk)?;
+        let mut bases = std::mem::take(&mut found.bases);
+        if capabilities.has("no-thin") {
+            bases.clear();
+        }
+        let objects = found.all();
+        let own_shallow = store.shallow()?;
+        let mut given = None;
+        let answer = connection.request(&mut |out| {
+            let mut out = Writer::new(out);
+            for id in &own_shallow {
+                out.line(format_args!("shallow {id}"))?;
+            }
+            for (at, one) in names.iter().filter(tried).enumerate() {
+                let zero = "0".repeat(2 * format.id_len());
+                let hex = |id: Option<Id>| id.map_or(zero.clone(), |id| id.to_string());
+                let (old, new, name) = (hex(one.old), hex(one.new), &one.name);
+                match at {
+                    0 => out.line(format_args!("{old} {new} {name}\0{words}"))?,
+                    _ => out.line(format_args!("{old} {new} {name}"))?,
+                }
+            }
+            out.flush_packet()?;
+            // What only deletes is followed by no pack.
+            if !wants.is_empty() {
+                let mut progress = |progress| reporter.say(Progress::Pack(progress));
+                let options = GiveOptions {
+                    bases: &bases,
+                    offset_deltas: capabilities.has("ofs-delta"),
+                    progress: Some(&mut progress),
+                };
+                given = Some(store.give_pack(&objects, out.get_mut(), options)?);
+            }
+            Ok(())
+        })?;
+        let mut reader = Reader::new(answer);
+        let report = if capabilities.has("side-band-64k") {
+            let mut said = |line: &str| reporter.say(Progress::Remote(line));
+            report::read(&mut Reader::new(Bands::new(&mut reader, &mut said)))?
+        } else {
+            report::read(&mut reader)?
+        };
+        drop(reader);
+        connection.finish()?;
+        settle(&mut names, report);
+        Ok(Pushed {
+            not_tracked: track(store, &names, &options.tracking).err(),
+            names,
+            given,
+        })
+    }
+}
+
+/// The capabilities that we use.
+fn words(
+    offered: &Capabilities,
+    names: &[PushedRef],
+    options: &PushOptions<'_>,
+    format: irmin::Format,
+) -> Result<String, SyncError> {
+    let needs = |word: &str, what: &str| {
+        if offered.has(word) {
+            return Ok(());
+        }
+        Err(SyncError::Invalid(format!(
+            "the server cannot {what} ({word})"
+        )))
+    };
+    needs("report-status", "say whether a push succeeded")?;
+    let deletes = |one: &PushedRef| one.status == PushStatus::Done && one.new.is_none();
+    if names.iter().any(deletes) {
+        needs("delete-refs", "delete names")?;
+    }
+    if options.atomic {
+        needs("atomic", "move all names or none")?;
+    }
+    let report = if offered.has("report-status-v2") {
+        "report-status-v2"
+    } else {
+        "report-status"
+    };
+    let mut words = vec![report.to_string()];
+    let optional = [("side-band-64k", true), ("atomic", options.atomic)];
+    for (word, wanted) in optional {
+        if wanted && offered.has(word) {
+            words.push(word.into());
+        }
+    }
+    if offered.has("object-format") {
+        words.push(format!("object-format={}", format_name(format)));
+    }
+    if offered.has("agent") {
+        words.push(format!("agent={}", agent()));
+    }
+    Ok(words.join(" "))
+}
+
+/// What is to become of which name of theirs.
+fn plan(
+    store: &dyn PackStore,
+    listing: &Listing,
+    options: &PushOptions<'_>,
+) -> Result<Vec<PushedRef>, SyncError> {
+    let mut all: Vec<PushedRef> = Vec::new();
+    for (name, new, force) in targets(store, listing, &options.refspecs)? {
+        if let Some(first) = all.iter().find(|one| one.name == name) {
+            if first.new == new {
+                continue;
+            }
+            return Err(SyncError::Invalid(format!(
+                "{name} would become two things at once"
+            )));
+        }
+        let old = listing.find(name.as_str()).and_then(|one| one.id);
+        let lease = options.leases.iter().find(|(leased, _)| *leased == name);
+        let status = match (old, new, lease) {
+            (old, _, Some((_, expected))) if old != *expected => PushStatus::Stale,
+            (old, new, _) if old == new => PushStatus::UpToDate,
+            (_, _, Some(_)) => PushStatus::Done,
+            (Some(old), Some(new), None) if !force => {
+                if name.as_str().starts_with("refs/tags/") {
+                    PushStatus::TagStays
+                } else if goes_forwards(store, old, new)? {
+                    PushStatus::Done
+                } else {
+                    PushStatus::NotForwards
+                }
+            }
+            _ => PushStatus::Done,
+        };
+        all.push(PushedRef {
+            name,
+            old,
+            new,
+            status,
+        });
+    }
+    Ok(all)
+}
+
+/// Each name of theirs with what it is to point to, and whether it may lose commits.
+fn targets(
+    store: &dyn PackStore,
+    listing: &Listing,
+    refspecs: &[Refspec],
+) -> Result<Vec<(RefName, Option<Id>, bool)>, SyncError> {
+    let mut all = Vec::new();
+    let left_out = |name: &str| {
+        refspecs
+            .iter()
+            .any(|spec| spec.negative && spec.fits(name).is_some())
+    };
+    for spec in refspecs.iter().filter(|spec| !spec.negative) {
+        if spec.is_pattern() {
+            for (name, id) in store.heads("refs/")? {
+                let Some(star) = spec
+                    .fits(name.as_str())
+                    .filter(|_| !left_out(name.as_str()))
+                else {
+                    continue;
+                };
+                let target = match spec.target {
+                    None => Some(name.clone()),
+                    Some(_) => spec.target_of(star),
+                };
+                let bad = || SyncError::Invalid(format!("{spec} makes no name of {name}"));
+                all.push((target.ok_or_else(bad)?, Some(id), spec.force));
+            }
+            continue;
+        }
+        if spec.source.is_empty() {
+            let name = theirs(listing, spec.target.as_deref().unwrap_or(""), None)?;
+            // A name that is not there is gone already.
+            all.push((name, None, spec.force));
+            continue;
+        }
+        let (source, id) = ours(store, &spec.source)?;
+        let name = match (&spec.target, &source) {
+            (Some(target), _) => theirs(listing, target, source.as_ref())?,
+            (None, Some(source)) => source.clone(),
+            (None, None) => {
+                return Err(SyncError::Invalid(format!(
+                    "{} is no name of ours: say which of theirs it becomes ({}:refs/heads/...)",
+                    spec.source, spec.source
+                )));
+            }
+        };
+        all.push((name, Some(id), spec.force));
+    }
+    Ok(all)
+}
+
+/// A name of ours, possibly a short one, or an id.
+fn ours(store: &dyn PackStore, text: &str) -> Result<(Option<RefName>, Id), SyncError> {
+    for full in meanings(text) {
+        if let Ok(name) = RefName::new(&full)
+            && let Some(id) = store.head(&name)?
+        {
+            let name = if full == "HEAD" {
+                store.default_branch()?
+            } else {
+                name
+            };
+            return Ok((Some(name), id));
+        }
+    }
+    match Id::from_hex(text.as_bytes()) {
+        Ok(id) if store.contains(&id)? => Ok((None, id)),
+        _ => Err(SyncError::Invalid(format!(
+            "{text} is no name and no object of ours"
+        ))),
+    }
+}
+
+/// A name of theirs, possibly a short one: one that there is, or of the kind of the source.
+fn theirs(listing: &Listing, text: &str, source: Option<&RefName>) -> Result<RefName, SyncError> {
+    let invalid = |error: irmin::RefNameError| SyncError::Invalid(error.to_string());
+    if text.starts_with("refs/") {
+        return RefName::new(text).map_err(invalid);
+    }
+    if let Some(RemoteRef { name, .. }) = listing.resolve(text)
+        && name.as_str() != "HEAD"
+    {
+        return Ok(name.clone());
+    }
+    let is_tag = source.is_some_and(|name| name.as_str().starts_with("refs/tags/"));
+    let kind = if is_tag { "tags" } else { "heads" };
+    RefName::new(&format!("refs/{kind}/{text}")).map_err(invalid)
+}
+
+/// Takes in what the server says of each name.
+fn settle(names: &mut [PushedRef], report: Report) {
+    for one in names
+        .iter_mut()
+        .filter(|one| one.status == PushStatus::Done)
+    {
+        match report.get(one.name.as_str()) {
+            Some(None) => {}
+            Some(Some(why)) => one.status = PushStatus::Rejected(why.clone()),
+            None => one.status = PushStatus::Rejected("it was not reported".into()),
+        }
+    }
+}
+
+/// Moves the names of ours that follow theirs.
+fn track(
+    store: &dyn PackStore,
+    names: &[PushedRef],
+    tracking: &[Refspec],
+) -> Result<(), UpdateError> {
+    let mut edits: Vec<RefEdit> = Vec::new();
+    for one in names.iter().filter(|one| !one.status.is_refused()) {
+        for spec in tracking.iter().filter(|spec| !spec.negative) {
+            let Some(name) = spec
+                .fits(one.name.as_str())
+                .and_then(|star| spec.target_of(star))
+            else {
+                continue;
+            };
+            if store.head(&name)? != one.new && edits.iter().all(|edit| edit.name != name) {
+                edits.push(RefEdit {
+                    name,
+                    expect: Expect::Any,
+                    new: one.new,
+                });
+            }
+        }
+    }
+    if edits.is_empty() {
+        Ok(())
+    } else {
+        store.update(&edits)
+    }
+}

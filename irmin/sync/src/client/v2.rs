@@ -1,0 +1,168 @@
+//! Fetching in version 2 (gitprotocol-v2(5), "fetch").
+
+use std::io::Read;
+
+use irmin::Id;
+use irmin_packfile::PackStore;
+
+use super::fetch::{Asked, Came};
+use super::listing::{Conversation, End, command, lines};
+use super::negotiate::Haves;
+use super::shallow::{self, Boundary};
+use super::{Reporter, pack};
+use crate::advertisement::id;
+use crate::error::{SyncError, protocol};
+use crate::pktline::{Packet, Reader, Writer};
+use crate::text::quote;
+
+/// Haves in the first round; each next round has twice as many.
+const FIRST_ROUND: usize = 16;
+const LARGEST_ROUND: usize = 16384;
+/// After so many haves in a row that the server does not know, it is told to begin.
+pub(super) const IN_VAIN: usize = 256;
+
+pub(super) fn fetch(
+    conversation: &mut Conversation<'_>,
+    store: &dyn PackStore,
+    asked: &Asked<'_>,
+    haves: &mut Haves<'_>,
+    reporter: &Reporter<'_>,
+) -> Result<Came, SyncError> {
+    if !conversation.capabilities.has("fetch") {
+        return protocol("it gives no objects (fetch)");
+    }
+    if asked.is_shallow() && !conversation.capabilities.offers("fetch", "shallow") {
+        return Err(SyncError::Invalid(
+            "the server cannot give histories that are cut off (shallow)".into(),
+        ));
+    }
+    let (mut common, mut round, mut in_vain, mut seen_any) = (Vec::new(), FIRST_ROUND, 0, false);
+    loop {
+        let mut new = Vec::new();
+        while new.len() < round {
+            match haves.next()? {
+                Some(have) => new.push(have),
+                None => break,
+            }
+        }
+        in_vain += new.len();
+        let done = new.is_empty() || seen_any && in_vain >= IN_VAIN;
+        round = (2 * round).min(LARGEST_ROUND);
+        let (capabilities, format) = (&conversation.capabilities, conversation.format);
+        let answer = conversation.connection.request(&mut |out| {
+            let mut out = Writer::new(out);
+            command(&mut out, "fetch", capabilities, format)?;
+            out.line(format_args!("thin-pack"))?;
+            out.line(format_args!("ofs-delta"))?;
+            if asked.include_tag {
+                out.line(format_args!("include-tag"))?;
+            }
+            for id in &asked.shallow {
+                out.line(format_args!("shallow {id}"))?;
+            }
+            for line in shallow::arguments(asked.depth) {
+                out.line(format_args!("{line}"))?;
+            }
+            for want in &asked.wants {
+                out.line(format_args!("want {want}"))?;
+            }
+            for have in common.iter().chain(&new) {
+                out.line(format_args!("have {have}"))?;
+            }
+            if done {
+                out.line(format_args!("done"))?;
+            }
+            out.flush_packet()?;
+            Ok(())
+        })?;
+        let mut reader = Reader::new(answer);
+        if !done {
+            match acknowledgments(&mut reader, format, &new)? {
+                Answer::Ready => {}
+                Answer::GoOn(acknowledged) => {
+                    for id in acknowledged {
+                        haves.common(id);
+                        if !common.contains(&id) {
+                            common.push(id);
+                            (in_vain, seen_any) = (0, true);
+                        }
+                    }
+                    continue;
+                }
+            }
+        }
+        return sections(&mut reader, store, asked, format, reporter);
+    }
+}
+
+enum Answer {
+    /// The pack follows.
+    Ready,
+    /// It wants to hear more.
+    GoOn(Vec<Id>),
+}
+
+fn acknowledgments<R: Read>(
+    reader: &mut Reader<R>,
+    format: irmin::Format,
+    told: &[Id],
+) -> Result<Answer, SyncError> {
+    match reader.read_said()?.text() {
+        Some(b"acknowledgments") => {}
+        Some(line) => {
+            return protocol(format!(
+                "{:?} comes instead of acknowledgments",
+                quote(line)
+            ));
+        }
+        None => return protocol("it does not answer to what we have"),
+    }
+    let (mut ready, mut all) = (false, Vec::new());
+    let end = lines(reader, |line| {
+        match line {
+            b"NAK" => {}
+            b"ready" => ready = true,
+            _ => match line.strip_prefix(b"ACK ") {
+                Some(hex) if all.len() <= told.len() => all.push(id(format, hex)?),
+                _ => return protocol(format!("{:?} acknowledges nothing", quote(line))),
+            },
+        }
+        Ok(())
+    })?;
+    match (ready, end) {
+        (true, End::Delimiter) => Ok(Answer::Ready),
+        (false, End::Flush) => Ok(Answer::GoOn(all)),
+        _ => protocol("it is neither ready nor not ready"),
+    }
+}
+
+/// What comes after the acknowledgments: where the history ends, and the pack.
+fn sections<R: Read>(
+    reader: &mut Reader<R>,
+    store: &dyn PackStore,
+    asked: &Asked<'_>,
+    format: irmin::Format,
+    reporter: &Reporter<'_>,
+) -> Result<Came, SyncError> {
+    let mut boundary = Boundary::default();
+    loop {
+        reader.set_budget(64 << 20);
+        let header = match reader.read_said()? {
+            Packet::Data(line) => line.strip_suffix(b"\n").unwrap_or(line).to_vec(),
+            _ => return protocol("it sends no pack"),
+        };
+        let end = match header.as_slice() {
+            b"packfile" => {
+                reader.set_budget(u64::MAX);
+                let taken = pack::take(store, reader, true, asked.limits, reporter)?;
+                return Ok(Came { taken, boundary });
+            }
+            b"shallow-info" => lines(reader, |line| boundary.line(format, line))?,
+            // Not asked for.
+            _ => return protocol(format!("it sends a section {:?}", quote(&header))),
+        };
+        if end == End::Flush {
+            return protocol("it sends no pack");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Servers that are programs: git's own on this machine, and over ssh.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::stream::{Peer, Stream};
+use super::timed::Timed;
+use super::{Connection, Service, Settings, Transport};
+use crate::error::SyncError;
+use crate::text::clean;
+
+/// A server that is a program: its input and output are the conversation, as over ssh.
+pub struct Program {
+    shown: String,
+    kind: Kind,
+    limit: Duration,
+}
+
+enum Kind {
+    /// `git upload-pack PATH`.
+    Git { path: OsString },
+    /// `ssh [-p PORT] HOST "git-upload-pack 'PATH'"`.
+    Ssh {
+        ssh: Ssh,
+        host: String,
+        port: Option<u16>,
+        path: String,
+    },
+}
+
+/// How ssh is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ssh {
+    /// A line for the shell (`GIT_SSH_COMMAND`).
+    Line(String),
+    /// A program (`GIT_SSH`, or `ssh`).
+    Program(OsString),
+}
+
+impl Program {
+    /// Git's own server on a repository of this machine.
+    pub fn git(path: impl Into<OsString>, settings: &Settings) -> Program {
+        let path = path.into();
+        Program {
+            shown: path.to_string_lossy().into_owned(),
+            kind: Kind::Git { path },
+            limit: settings.idle,
+        }
+    }
+
+    /// A server on another machine, over ssh. `host` may have `user@` before it.
+    ///
+    /// # Errors
+    /// [`SyncError::Invalid`] for a host or path that begins with `-`: ssh or git there would take it for
+    /// an option.
+    pub fn ssh(
+        host: &str,
+        port: Option<u16>,
+        path: &str,
+        settings: &Settings,
+    ) -> Result<Program, SyncError> {
+        let bare = host.rsplit_once('@').map_or(host, |(_, bare)| bare);
+        for (what, text) in [("host", host), ("host", bare), ("path", path)] {
+            if text.starts_with('-') || text.is_empty() || text.contains('\0') {
+                return Err(SyncError::Invalid(format!(
+                    "{text:?} is no {what} that is given to ssh: it is empty or begins with -"
+                )));
+            }
+        }
+        let shown = match port {
+            Some(port) => format!("ssh://{host}:{port}/{}", path.trim_start_matches('/')),
+            None => format!("{host}:{path}"),
+        };
+        Ok(Program {
+            shown,
+            kind: Kind::Ssh {
+                ssh: settings.ssh(),
+                host: host.into(),
+                port,
+                path: path.into(),
+            },
+            limit: settings.idle,
+        })
+    }
+
+    fn command(&self, service: Service, version: u8) -> Command {
+        let mut command = match &self.kind {
+            Kind::Git { path } => {
+                let mut command = Command::new("git");
+                let name = service.name().trim_start_matches("git-");
+                command.arg(name).arg("--").arg(path);
+                command
+            }
+            Kind::Ssh {
+                ssh,
+                host,
+                port,
+                path,
+            } => {
+                let (mut command, is_openssh) = match ssh {
+                    // The shell puts what follows behind the line, as Git does.
+                    Ssh::Line(line) => {
+                        let mut command = Command::new("sh");
+                        command.arg("-c").arg(format!("{line} \"$@\"")).arg(line);
+                        let program = line.split_whitespace().next().unwrap_or_default();
+                        (command, is_openssh(program))
+                    }
+                    Ssh::Program(program) => (
+                        Command::new(program),
+                        is_openssh(&program.to_string_lossy()),
+                    ),
+                };
+                if is_openssh && version > 0 {
+                    command.args(["-o", "SendEnv=GIT_PROTOCOL"]);
+                }
+                if let Some(port) = port {
+                    command.arg("-p").arg(port.to_string());
+                }
+                command.arg(host);
+                command.arg(format!("{} {}", service.name(), quoted(path)));
+                command
+            }
+        };
+        if version > 0 {
+            command.env("GIT_PROTOCOL", format!("version={version}"));
+        } else {
+            command.env_remove("GIT_PROTOCOL");
+        }
+        command
+    }
+}
+
+fn is_openssh(program: &str) -> bool {
+    program.rsplit('/').next() == Some("ssh")
+}
+
+/// The path as one word of a shell, as Git quotes it.
+fn quoted(path: &str) -> String {
+    let mut quoted = String::from("'");
+    for c in path.chars() {
+        match c {
+            '\'' | '!' => {
+                quoted.push_str("'\\");
+                quoted.push(c);
+                quoted.push('\'');
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+impl Transport for Program {
+    fn url(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn connect(
+        &mut self,
+        service: Service,
+        version: u8,
+    ) -> Result<Box<dyn Connection + '_>, SyncError> {
+        let mut command = self.command(service, version);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .spawn()
+            .map_err(|error| SyncError::Connect(format!("{program} does not start: {error}")))?;
+        let limit = self.limit;
+        let write = Timed {
+            pipe: child.stdin.take().expect("it is a pipe"),
+            limit,
+        };
+        let read = Timed {
+            pipe: child.stdout.take().expect("it is a pipe"),
+            limit,
+        };
+        let complaints = Complaints::collect(child.stderr.take().expect("it is a pipe"));
+        Ok(Box::new(Stream::new(read, write).holding(Running {
+            program,
+            child,
+            complaints,
+        })))
+    }
+}
+
+/// What a program says on its error stream, the last of it.
+struct Complaints {
+    last: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+const LAST_WORDS: usize = 2000;
+
+impl Complaints {
+    fn collect(mut from: ChildStderr) -> Complaints {
+        let last = Arc::new(Mutex::new(Vec::new()));
+        let into = last.clone();
+        let reader = std::thread::spawn(move || {
+            let mut part = [0; 512];
+            while let Ok(length @ 1..) = from.read(&mut part) {
+                let mut last = into.lock().expect("nobody panics with it");
+                last.extend_from_slice(&part[..length]);
+                let surplus = last.len().saturating_sub(LAST_WORDS);
+                last.drain(..surplus);
+            }
+        });
+        Complaints {
+            last,
+            reader: Some(reader),
+        }
+    }
+}
+
+/// A program that answers.
+struct Running {
+    program: String,
+    child: Child,
+    complaints: Complaints,
+}
+
+impl Peer for Running {
+    fn last_words(&mut self) -> Option<String> {
+        let _ = self.child.kill();
+        let status = self.child.wait().ok()?;
+        if let Some(reader) = self.complaints.reader.take() {
+            let _ = reader.join();
+        }
+        let last = self.complaints.last.lock().expect("nobody panics with it");
+        let said = clean(&last, LAST_WORDS);
+        Some(if said.trim().is_empty() {
+            format!("{} ends without a word ({status})", self.program)
+        } else {
+            format!("{} says: {}", self.program, said.trim())
+        })
+    }
+
+    fn wait(&mut self) {
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Where it was not waited for, the conversation was broken off.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_paths_that_would_be_options_are_refused() {
+        let settings = Settings::default();
+        for (host, path) in [
+            ("-oProxyCommand=x", "p"),
+            ("u@-oProxyCommand=x", "p"),
+            ("h", "-x"),
+            ("", "p"),
+            ("h", ""),
+        ] {
+            assert!(
+                Program::ssh(host, None, path, &settings).is_err(),
+                "{host} {path}"
+            );
+        }
+        assert_eq!(quoted("a'b!c d"), "'a'\\''b'\\!'c d'");
+    }
+}

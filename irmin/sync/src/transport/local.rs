@@ -1,0 +1,123 @@
+//! A store of this process: the server's side runs in a thread of its own.
+
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use irmin::Repo;
+use irmin_git::Git;
+use irmin_pack::{Files, Pack};
+use irmin_packfile::PackStore;
+
+use super::stream::Peer;
+use super::{Connection, Service, Stream, Transport};
+use crate::error::SyncError;
+use crate::server::{self, Host, Open, Policy, Session, Version};
+
+/// A store that this process has open.
+pub struct Local {
+    shown: String,
+    store: Arc<dyn PackStore>,
+    policy: Policy,
+}
+
+impl Local {
+    /// This store. `shown` is how messages call it.
+    pub fn new(shown: &str, store: Arc<dyn PackStore>, policy: Policy) -> Local {
+        Local {
+            shown: shown.into(),
+            store,
+            policy,
+        }
+    }
+
+    /// The store in this folder: a Git repository, its work tree, or a store of `irmin-pack`. `None` if
+    /// it is none that can be opened here.
+    pub fn open(path: &Path) -> Option<Local> {
+        let shown = path.display().to_string();
+        if let Ok(git) = Git::open(path) {
+            let has_work_tree = git.path().file_name().is_some_and(|name| name == ".git");
+            let policy = Policy {
+                has_work_tree,
+                ..Policy::default()
+            };
+            return Some(Local::new(&shown, Arc::new(git), policy));
+        }
+        let is_segment = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".seg");
+        let mut entries = std::fs::read_dir(path).ok()?;
+        if !entries.any(|entry| entry.is_ok_and(|entry| is_segment(&entry.file_name()))) {
+            return None;
+        }
+        let pack = Pack::open(Files::open(path).ok()?).ok()?;
+        Some(Local::new(&shown, Arc::new(pack), Policy::default()))
+    }
+}
+
+impl Transport for Local {
+    fn url(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn connect(
+        &mut self,
+        service: Service,
+        version: u8,
+    ) -> Result<Box<dyn Connection + '_>, SyncError> {
+        let failed = |error| SyncError::Connect(format!("{}: {error}", self.shown));
+        let (their_input, write) = io::pipe().map_err(failed)?;
+        let (read, their_output) = io::pipe().map_err(failed)?;
+        let (store, policy) = (self.store.clone(), self.policy);
+        let version = Version::from_text(&format!("version={version}"));
+        let thread = std::thread::Builder::new()
+            .name(service.name().into())
+            .spawn(move || {
+                let host = Host {
+                    repo: &Repo::new(store.clone()),
+                    store: &*store,
+                    gate: &Open,
+                    policy,
+                };
+                let mut input = BufReader::new(their_input);
+                let mut output = BufWriter::with_capacity(1 << 16, their_output);
+                // The client is told of errors; whether it hears them is its own affair.
+                let result = server::advertise(&host, service, version, &mut output);
+                let _ = output.flush();
+                let _ = result.and_then(|()| match service {
+                    Service::UploadPack => server::upload_pack(
+                        &host,
+                        version,
+                        Session::Stateful,
+                        &mut input,
+                        &mut output,
+                    ),
+                    Service::ReceivePack => server::receive_pack(&host, &mut input, &mut output),
+                });
+                let _ = output.flush();
+            })
+            .map_err(failed)?;
+        let thread = Thread(Some(thread));
+        Ok(Box::new(Stream::new(read, write).holding(thread)))
+    }
+}
+
+struct Thread(Option<JoinHandle<()>>);
+
+impl Peer for Thread {
+    fn last_words(&mut self) -> Option<String> {
+        None
+    }
+
+    fn wait(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // Its pipes are closed by now, so that it ends.
+        self.wait();
+    }
+}

@@ -1,0 +1,115 @@
+//! How servers are reached.
+
+use std::env;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::Ssh;
+use super::{Daemon, Http, Local, Program, Transport, Url};
+use crate::error::SyncError;
+
+/// Who we are, for a server that asks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user and a password, or a token in its place.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token alone (`Authorization: Bearer`).
+    Bearer(String),
+}
+
+impl fmt::Debug for Credentials {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credentials::Basic { user, .. } => write!(f, "Basic({user})"),
+            Credentials::Bearer(_) => f.write_str("Bearer"),
+        }
+    }
+}
+
+/// Asked for credentials: gets the URL, without secrets, and the user that it names.
+pub type AskCredentials = Arc<dyn Fn(&str, Option<&str>) -> Option<Credentials> + Send + Sync>;
+
+/// How servers are reached. [`Settings::from_env`] does as Git does.
+#[derive(Clone)]
+pub struct Settings {
+    /// How long a connection may take to be made; 30 s unless set.
+    pub connect: Duration,
+    /// How long a server may do nothing while we wait for it; 5 minutes unless set.
+    pub idle: Duration,
+    /// A shell's command line for ssh (`GIT_SSH_COMMAND`, `core.sshCommand`).
+    pub ssh_command: Option<String>,
+    /// A program for ssh, called without a shell (`GIT_SSH`); `ssh` if neither is set.
+    pub ssh_program: Option<String>,
+    /// Certificates that servers are checked with instead of the machine's (`GIT_SSL_CAINFO`), in PEM.
+    pub certificates: Option<PathBuf>,
+    /// Told to an HTTP server from the first request on. Goes only to the host of the URL.
+    pub credentials: Option<Credentials>,
+    /// Asked when an HTTP server wants to know who we are.
+    pub ask: Option<AskCredentials>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            connect: Duration::from_secs(30),
+            idle: Duration::from_secs(300),
+            ssh_command: None,
+            ssh_program: None,
+            certificates: None,
+            credentials: None,
+            ask: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The default with what Git's environment variables say.
+    pub fn from_env() -> Settings {
+        let text = |name| env::var(name).ok().filter(|text| !text.is_empty());
+        Settings {
+            ssh_command: text("GIT_SSH_COMMAND"),
+            ssh_program: text("GIT_SSH"),
+            certificates: text("GIT_SSL_CAINFO").map(PathBuf::from),
+            ..Settings::default()
+        }
+    }
+
+    pub(super) fn ssh(&self) -> Ssh {
+        match (&self.ssh_command, &self.ssh_program) {
+            (Some(line), _) => Ssh::Line(line.clone()),
+            (None, Some(program)) => Ssh::Program(program.into()),
+            (None, None) => Ssh::Program("ssh".into()),
+        }
+    }
+}
+
+/// The way to the store at a URL. Nothing is connected yet, but a folder of this machine is opened: by
+/// us if that is possible, else git's own server is asked.
+///
+/// # Errors
+/// [`SyncError::Invalid`] for what is no URL, [`SyncError::Connect`] for a folder that is not there.
+pub fn connect(url: &str, settings: &Settings) -> Result<Box<dyn Transport>, SyncError> {
+    Ok(match url.parse::<Url>()? {
+        Url::Http { base, user } => Box::new(Http::new(base, user, settings)?),
+        Url::Ssh { host, port, path } => Box::new(Program::ssh(&host, port, &path, settings)?),
+        Url::Git { host, port, path } => Box::new(Daemon::new(&host, port, &path, settings)),
+        Url::Path(path) => {
+            if !path.exists() {
+                let shown = path.display();
+                return Err(SyncError::Connect(format!("there is nothing at {shown}")));
+            }
+            match Local::open(&path) {
+                Some(local) => Box::new(local),
+                None => Box::new(Program::git(path, settings)),
+            }
+        }
+    })
+}
