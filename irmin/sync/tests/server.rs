@@ -242,6 +242,21 @@ fn what_no_name_leads_to_is_not_given_away() {
 }
 
 #[test]
+fn an_end_of_history_that_is_not_in_what_is_wanted_leads_to_nothing() {
+    let (store, main, hidden) = two_commits();
+    let [want, end] = [format!("want {main}"), format!("shallow {hidden}")];
+    for depth in ["deepen 2147483647", "deepen 3", "deepen-since 1"] {
+        let request = ["command=fetch", "0001", &want, &end, depth, "done", "0000"];
+        let (out, result) = upload(&store, Version::V2, &lines(&request));
+        result.unwrap();
+        assert!(
+            !String::from_utf8_lossy(&out).contains("unshallow"),
+            "{depth}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_request_is_answered_with_an_error_or_nothing() {
     let (store, main, _) = two_commits();
     let want = format!("want {main}");

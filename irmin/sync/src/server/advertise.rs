@@ -120,16 +120,23 @@ pub(super) fn peeled(host: &Host<'_>, name: &RefName, id: Id) -> Result<Option<I
     if name.as_str().starts_with("refs/heads/") {
         return Ok(None);
     }
-    let mut at = id;
+    let (tags, target) = tag_chain(host, id)?;
+    Ok((!tags.is_empty()).then_some(target))
+}
+
+/// The tags from this one on, each of the next, and what the last is of.
+pub(super) fn tag_chain(host: &Host<'_>, id: Id) -> Result<(Vec<Id>, Id), ServerError> {
+    let (mut tags, mut at) = (Vec::new(), id);
     loop {
         match host.repo.backend().read(&at)? {
             Some(object) if object.kind == Kind::Tag => {
-                match TagData::decode(host.format(), &object.data) {
-                    Ok(tag) => at = tag.target,
-                    Err(_) => return Ok(None),
-                }
+                let Ok(tag) = TagData::decode(host.format(), &object.data) else {
+                    return Ok((tags, at));
+                };
+                tags.push(at);
+                at = tag.target;
             }
-            _ => return Ok((at != id).then_some(at)),
+            _ => return Ok((tags, at)),
         }
     }
 }

@@ -70,30 +70,23 @@ fn command(
 
 fn fetch(host: &Host<'_>, arguments: &[String], out: &mut Out<'_>) -> Result<(), ServerError> {
     let mut request = Request::new(host)?;
-    let (mut is_done, mut haves) = (false, 0);
-    let mut acknowledged = Vec::new();
+    let (mut is_done, mut haves) = (false, Vec::new());
     for line in arguments {
         match line.as_str() {
             "done" => is_done = true,
             "thin-pack" | "no-progress" | "include-tag" | "ofs-delta" | "wait-for-done" => {
-                request.options.push(line.clone())
+                request.options.push(line.clone());
             }
-            line if line.starts_with("have ") => {
-                haves += 1;
-                let have = id(host, &line[5..])?;
-                if request.have(host, have)? {
-                    acknowledged.push(have);
-                }
-            }
-            line => {
-                if !request.line(host, line)? {
-                    return refused(format!("{line:?} is not understood here"));
-                }
-            }
+            line => match line.strip_prefix("have ") {
+                Some(have) => haves.push(id(host, have)?),
+                None if request.line(host, line)? => {}
+                None => return refused(format!("{line:?} is not understood here")),
+            },
         }
     }
+    let acknowledged = request.have(host, &haves)?;
     request.check(host)?;
-    if !is_done && haves > 0 {
+    if !is_done && !haves.is_empty() {
         out.line(format_args!("acknowledgments"))?;
         if acknowledged.is_empty() {
             out.line(format_args!("NAK"))?;

@@ -18,6 +18,7 @@
 
 mod advertise;
 mod fetch;
+mod history;
 mod negotiate;
 mod receive;
 mod send;

@@ -1,11 +1,13 @@
 //! Which commits both sides have.
 
+use std::cell::OnceCell;
+
 use hashbrown::HashSet;
 use irmin::{Commit, Id, RefName};
 
 use super::advertise::peeled;
 use super::shallow::{Cut, Depth};
-use super::{Host, ServerError, id, refused};
+use super::{Host, ServerError, history, id, refused};
 
 /// What a client asks for, line by line, and what is known of what it has.
 pub(super) struct Request {
@@ -21,7 +23,12 @@ pub(super) struct Request {
     /// What the client may read.
     names: Vec<(RefName, Id)>,
     head: Option<Id>,
+    heads: OnceCell<Vec<Commit>>,
 }
+
+/// So many common commits, and wanted ones, are looked at to say that enough is known.
+const COMMONS_MAX: usize = 64;
+const WANTS_MAX: usize = 256;
 
 impl Request {
     pub(super) fn new(host: &Host<'_>) -> Result<Request, ServerError> {
@@ -35,6 +42,7 @@ impl Request {
             ready: None,
             names: host.names()?,
             head: host.head()?.id,
+            heads: OnceCell::new(),
         })
     }
 
@@ -73,86 +81,90 @@ impl Request {
 
     /// Refuses what this client may not be given.
     pub(super) fn check(&self, host: &Host<'_>) -> Result<(), ServerError> {
-        let tips: HashSet<Id> = self
-            .names
-            .iter()
-            .map(|(_, tip)| *tip)
-            .chain(self.head)
-            .collect();
-        for want in self.wants.iter().filter(|want| !tips.contains(*want)) {
-            if !self.is_peeled(host, want)? && !self.is_in_history(host, want)? {
-                return refused(format!("not our ref {want}"));
-            }
+        let tips: HashSet<Id> = self.tips().collect();
+        let mut others: Vec<Id> = Vec::new();
+        others.extend(self.wants.iter().filter(|want| !tips.contains(*want)));
+        if others.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Whether it is what a tag means: a client that was told so may ask for that.
-    fn is_peeled(&self, host: &Host<'_>, id: &Id) -> Result<bool, ServerError> {
+        // A client that was told what a tag means may ask for that.
+        let mut told = HashSet::new();
         for (name, tip) in &self.names {
-            if peeled(host, name, *tip)? == Some(*id) {
-                return Ok(true);
-            }
+            told.extend(peeled(host, name, *tip)?);
         }
-        Ok(false)
+        others.retain(|want| !told.contains(want));
+        // Only a commit can be in a history.
+        let commits = others.iter().filter_map(|want| host.repo.commit(want).ok());
+        let commits: Vec<Commit> = commits.collect();
+        let found = history::among(host, self.heads(host), &commits)?;
+        match others.iter().find(|want| !found.contains(*want)) {
+            Some(want) => refused(format!("not our ref {want}")),
+            None => Ok(()),
+        }
     }
 
-    /// Whether a commit is in the history of a name that the client may read.
-    fn is_in_history(&self, host: &Host<'_>, id: &Id) -> Result<bool, ServerError> {
-        let Ok(commit) = host.repo.commit(id) else {
-            return Ok(false);
-        };
-        let mut asked = HashSet::new();
-        for tip in self.names.iter().map(|(_, tip)| *tip).chain(self.head) {
+    fn tips(&self) -> impl Iterator<Item = Id> {
+        self.names.iter().map(|(_, tip)| *tip).chain(self.head)
+    }
+
+    /// The commits that readable names lead to.
+    fn heads(&self, host: &Host<'_>) -> &[Commit] {
+        self.heads.get_or_init(|| {
+            let tips: HashSet<Id> = self.tips().collect();
             // A name may point to a tree or a blob, which has no history.
-            if asked.insert(tip)
-                && let Ok(tip) = host.repo.resolve(&tip.to_string())
-                && tip.has_ancestor(&commit)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+            let heads = tips
+                .iter()
+                .filter_map(|tip| host.repo.resolve(&tip.to_string()).ok());
+            heads.collect()
+        })
     }
 
-    /// Notes what the client has; whether we have it too.
-    pub(super) fn have(&mut self, host: &Host<'_>, have: Id) -> Result<bool, ServerError> {
-        let is_common = self.common_ids.contains(&have)
-            || (host.repo.backend().contains(&have)?
-                && (host.gate.reads_all() || self.is_in_history(host, &have)?));
-        if is_common && self.common_ids.insert(have) {
-            self.commons.push(have);
+    /// Notes what the client has; gives those that we have too, in their order.
+    pub(super) fn have(&mut self, host: &Host<'_>, haves: &[Id]) -> Result<Vec<Id>, ServerError> {
+        let mut found = Vec::new();
+        for have in haves {
+            if self.common_ids.contains(have) || host.repo.backend().contains(have)? {
+                found.push(*have);
+            }
         }
-        Ok(is_common)
+        if !host.gate.reads_all() {
+            let commits = found.iter().filter_map(|have| host.repo.commit(have).ok());
+            let commits: Vec<Commit> = commits.collect();
+            let readable = history::among(host, self.heads(host), &commits)?;
+            found.retain(|have| readable.contains(have));
+        }
+        for have in &found {
+            if self.common_ids.insert(*have) {
+                self.commons.push(*have);
+            }
+        }
+        Ok(found)
     }
 
     /// Whether each commit that is wanted has a common one in its history: then there is nothing more
-    /// to find out.
+    /// to find out. Where that costs too much it is not said: the client tells the rest.
     pub(super) fn is_ready(&mut self, host: &Host<'_>) -> Result<bool, ServerError> {
         if let Some((count, ready)) = self.ready
             && (ready || count == self.commons.len())
         {
             return Ok(ready);
         }
-        let commons: Vec<Commit> = self
+        let commons = self
             .commons
             .iter()
             .rev()
-            .filter_map(|id| host.repo.commit(id).ok())
-            .collect();
-        let mut ready = !commons.is_empty();
-        for want in &self.wants {
+            .filter_map(|id| host.repo.commit(id).ok());
+        let commons: Vec<Commit> = commons.take(COMMONS_MAX).collect();
+        let mut ready = !commons.is_empty() && self.wants.len() <= WANTS_MAX;
+        for want in self.wants.iter().take(WANTS_MAX) {
             let Ok(want) = host.repo.resolve(&want.to_string()) else {
                 continue;
             };
-            let mut found = false;
+            let mut is_found = false;
             for common in &commons {
-                found = want.has_ancestor(common)?;
-                if found {
-                    break;
-                }
+                is_found = is_found || want.has_ancestor(common)?;
             }
-            ready &= found;
+            ready &= is_found;
             if !ready {
                 break;
             }

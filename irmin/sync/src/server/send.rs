@@ -6,7 +6,7 @@ use hashbrown::HashSet;
 use irmin::Id;
 use irmin_packfile::GiveOptions;
 
-use super::advertise::peeled;
+use super::advertise::tag_chain;
 use super::negotiate::Request;
 use super::shallow::Cut;
 use super::{Bands, Host, Out, ServerError};
@@ -53,6 +53,15 @@ fn pack(
         have_cut: Some(&request.depth.client),
         ..walk::Options::default()
     };
+    let is_told = bands != Bands::None && !request.has("no-progress");
+    let mut tell = |text: String| out.band(2, text.as_bytes()).and_then(|()| out.flush());
+    // At once: the client sees that it is heard, and a client that is gone costs no walk.
+    let mut report = |listed: usize| {
+        !is_told
+            || !listed.is_multiple_of(1 << 16)
+            || tell(format!("Enumerating objects: {listed}\r")).is_ok()
+    };
+    options.progress = Some(&mut report);
     let backend = host.repo.backend();
     let mut objects = walk::missing(backend, &wants, &request.commons, &mut options)?;
     if request.has("include-tag") {
@@ -72,7 +81,7 @@ fn pack(
         return Ok(());
     }
     let mut band = BandWriter::new(out, 1, bands == Bands::Large);
-    if !request.has("no-progress") {
+    if is_told {
         let text = format!("Enumerating objects: {}, done.\n", objects.len());
         band.aside(2, text.as_bytes())?;
     }
@@ -82,16 +91,16 @@ fn pack(
     Ok(())
 }
 
-/// Adds the annotated tags of what is sent.
+/// Adds the annotated tags of what is sent, with those in between of a tag of a tag.
 fn add_tags(host: &Host<'_>, objects: &mut Vec<Id>) -> Result<(), ServerError> {
-    let sent: HashSet<Id> = objects.iter().copied().collect();
+    let mut sent: HashSet<Id> = objects.iter().copied().collect();
     for (name, id) in host.names()? {
-        if name.as_str().starts_with("refs/tags/")
-            && !sent.contains(&id)
-            && let Some(target) = peeled(host, &name, id)?
-            && sent.contains(&target)
-        {
-            objects.push(id);
+        if !name.as_str().starts_with("refs/tags/") {
+            continue;
+        }
+        let (tags, target) = tag_chain(host, id)?;
+        if sent.contains(&target) {
+            objects.extend(tags.into_iter().filter(|tag| sent.insert(*tag)));
         }
     }
     Ok(())

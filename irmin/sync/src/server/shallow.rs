@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use irmin::{Commit, Id, RefName};
 
-use super::{Host, ServerError, refused};
+use super::{Host, ServerError, history, refused};
 
 /// As deep as Git counts: all of it (`shallow.h`).
 const INFINITE: u32 = 0x7fff_ffff;
@@ -54,7 +54,7 @@ impl Depth {
             Depth {
                 depth: Some(INFINITE),
                 ..
-            } if ours.is_empty() => (self.client.clone(), HashSet::new()),
+            } if ours.is_empty() => (self.reached(host, &heads)?, HashSet::new()),
             Depth {
                 depth: Some(depth), ..
             } => self.by_depth(host, &ours, heads, *depth)?,
@@ -84,6 +84,16 @@ impl Depth {
         })
     }
 
+    /// The ends of the client's history that are in that of the heads. Of others it is told nothing,
+    /// and gets nothing that is behind them.
+    fn reached(&self, host: &Host<'_>, heads: &[Commit]) -> Result<HashSet<Id>, ServerError> {
+        let ends = self
+            .client
+            .iter()
+            .filter_map(|id| host.repo.commit(id).ok());
+        history::among(host, heads, &ends.collect::<Vec<_>>())
+    }
+
     /// What is nearer than `depth`, and the commits at that distance that have parents.
     fn by_depth(
         &self,
@@ -95,19 +105,10 @@ impl Depth {
         let (heads, depth) = match self.is_relative {
             false => (heads, depth),
             true => {
-                let mut ends = Vec::new();
-                for id in &self.client {
-                    let Ok(end) = host.repo.commit(id) else {
-                        continue;
-                    };
-                    for head in &heads {
-                        if head.has_ancestor(&end)? {
-                            ends.push(end);
-                            break;
-                        }
-                    }
-                }
-                (ends, depth.saturating_add(1))
+                let reached = self.reached(host, &heads)?;
+                let ends: Result<Vec<Commit>, _> =
+                    reached.iter().map(|id| host.repo.commit(id)).collect();
+                (ends?, depth.saturating_add(1))
             }
         };
         let (mut within, mut ends) = (HashSet::new(), HashSet::new());
@@ -144,27 +145,14 @@ impl Depth {
             };
             left_out.push(commit);
         }
-        let mut judged: HashMap<Id, bool> = HashMap::new();
-        let mut is_in = |commit: &Commit| -> Result<bool, ServerError> {
-            if let Some(known) = judged.get(&commit.id()) {
-                return Ok(*known);
-            }
-            let mut is_in = self
-                .since
-                .is_none_or(|since| commit.data().committer.seconds() >= since);
-            for other in &left_out {
-                is_in = is_in && !other.has_ancestor(commit)?;
-            }
-            judged.insert(commit.id(), is_in);
-            Ok(is_in)
+        let left_out = history::whole(host, &left_out)?;
+        let is_in = |commit: &Commit| {
+            let seconds = commit.data().committer.seconds();
+            self.since.is_none_or(|since| seconds >= since) && !left_out.contains(&commit.id())
         };
         let (mut within, mut ends) = (HashSet::new(), HashSet::new());
-        let mut open = Vec::new();
-        for head in heads {
-            if is_in(&head)? {
-                open.push(head);
-            }
-        }
+        let mut open = heads;
+        open.retain(&is_in);
         if open.is_empty() {
             return refused("no commits selected for shallow requests");
         }
@@ -178,7 +166,7 @@ impl Depth {
             }
             for parent in commit.parents() {
                 let parent = host.repo.commit(parent)?;
-                match is_in(&parent)? {
+                match is_in(&parent) {
                     true => open.push(parent),
                     false => drop(ends.insert(commit.id())),
                 }

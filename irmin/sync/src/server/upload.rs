@@ -124,7 +124,7 @@ fn negotiate(
                     return refused(format!("{line:?} is not understood here"));
                 };
                 let have = id(host, have)?;
-                if request.have(host, have)? {
+                if !request.have(host, &[have])?.is_empty() {
                     got_common = true;
                     last = Some(have);
                     match (is_detailed, is_multi) {
