@@ -15,6 +15,7 @@ mod dns;
 mod elf;
 mod files;
 mod gateway;
+mod git_server;
 mod http;
 mod input;
 mod keys;
@@ -33,6 +34,7 @@ pub use dns::dns;
 pub use elf::elf;
 pub use files::files;
 pub use gateway::gateway;
+pub use git_server::git_server;
 pub use http::{http_client, http_server};
 pub use keys::keys;
 pub use manifest::manifest;
@@ -45,7 +47,7 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 15] = [
+pub const BODIES: [(&str, Body); 16] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
@@ -53,6 +55,7 @@ pub const BODIES: [(&str, Body); 15] = [
     ("elf", elf),
     ("files", files),
     ("gateway", gateway),
+    ("git_server", git_server),
     ("http_client", http_client),
     ("http_server", http_server),
     ("keys", keys),
