@@ -65,14 +65,15 @@ impl Branch {
     }
 
     /// Changes the tree and commits, again from the start as often as somebody else was first.
-    /// Changes of several callers happen one after the other (serialisable).
+    /// Changes of several callers happen one after the other (serialisable). What `change` gives back
+    /// is dropped.
     ///
     /// # Errors
     /// [`CommitError`], never `Moved`; or what `change` gives.
-    pub fn change(
+    pub fn change<T>(
         &self,
         info: &Info,
-        mut change: impl FnMut(&mut TreeEdit) -> Result<(), WriteError>,
+        mut change: impl FnMut(&mut TreeEdit) -> Result<T, WriteError>,
     ) -> Result<Commit, CommitError> {
         loop {
             let mut transaction = self.transaction()?;

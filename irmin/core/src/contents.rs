@@ -158,19 +158,18 @@ impl TreeEdit {
     /// Puts a value in the file at this path. See [`set`](TreeEdit::set).
     ///
     /// # Errors
-    /// [`ValueError`].
+    /// [`WriteError`]; `Value` if it cannot be written as contents.
     pub fn set_value<T: Contents>(
         &mut self,
         path: impl AsRef<[u8]>,
         value: &T,
-    ) -> Result<(), ValueError> {
+    ) -> Result<(), WriteError> {
         let path = path.as_ref();
-        let bytes = value.to_contents();
-        let bytes = bytes.map_err(|error| ValueError::Contents {
+        let bytes = value.to_contents().map_err(|error| WriteError::Value {
             path: String::from_utf8_lossy(path).into(),
             error,
         })?;
-        Ok(self.set(path, bytes)?)
+        self.set(path, bytes)
     }
 }
 

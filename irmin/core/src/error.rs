@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use crate::raw::Malformed;
-use crate::{BackendError, CollisionAttack, Id, Kind, Path, PathError};
+use crate::{BackendError, CollisionAttack, Id, Kind, NotContents, Path, PathError, ValueError};
 
 /// Something could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,6 +79,23 @@ pub enum WriteError {
         /// What.
         what: String,
     },
+    /// A file does not hold the value that a change depends on, or a value cannot be written.
+    #[error("{path}: {error}")]
+    Value {
+        /// The file.
+        path: String,
+        /// Why.
+        error: NotContents,
+    },
+}
+
+impl From<ValueError> for WriteError {
+    fn from(error: ValueError) -> WriteError {
+        match error {
+            ValueError::Write(error) => error,
+            ValueError::Contents { path, error } => WriteError::Value { path, error },
+        }
+    }
 }
 
 impl From<BackendError> for WriteError {

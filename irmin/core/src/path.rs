@@ -65,6 +65,14 @@ impl Path {
     }
 }
 
+impl core::str::FromStr for Path {
+    type Err = PathError;
+
+    fn from_str(path: &str) -> Result<Path, PathError> {
+        Path::new(path)
+    }
+}
+
 impl AsRef<[u8]> for Path {
     fn as_ref(&self) -> &[u8] {
         &self.0
