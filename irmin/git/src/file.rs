@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 
 use crate::error::{Result, io, optional};
@@ -98,7 +97,13 @@ impl Temporary {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{prefix}{:x}_{number:x}", std::process::id()));
             let mut options = OpenOptions::new();
-            match options.write(true).create_new(true).mode(0o444).open(&path) {
+            match options
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o444)
+                .open(&path)
+            {
                 Ok(file) => {
                     return Ok(Temporary {
                         path: Some(path),
@@ -121,6 +126,25 @@ impl Temporary {
         self.file.write_all(bytes).map_err(io("write", self.path()))
     }
 
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn put_at(&self, bytes: &[u8], at: u64) -> Result<()> {
+        let written = self.file.write_all_at(bytes, at);
+        written.map_err(io("write", self.path()))
+    }
+
+    pub(crate) fn get_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        let read = self.file.read_exact_at(bytes, at);
+        read.map_err(io("read", self.path()))
+    }
+
+    /// Forgets what is behind this place.
+    pub(crate) fn cut(&self, length: u64) -> Result<()> {
+        self.file.set_len(length).map_err(io("cut", self.path()))
+    }
+
     /// Gives it a second name; an empty file where there are no links.
     pub(crate) fn link(&self, name: &Path) -> Result<()> {
         let linked = fs::hard_link(self.path(), name).or_else(|_| {
@@ -140,7 +164,7 @@ impl Temporary {
 
 impl Write for Temporary {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        (&self.file).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -153,66 +177,5 @@ impl Drop for Temporary {
         if let Some(path) = &self.path {
             let _ = fs::remove_file(path);
         }
-    }
-}
-
-/// The bytes of a file that does not change: small ones in memory, large ones where they lie.
-pub(crate) enum Source {
-    Memory(Bytes),
-    File(File, u64),
-}
-
-/// Files up to this size are held in memory once they are used.
-const SMALL: u64 = 4 << 20;
-
-impl Source {
-    pub(crate) fn open(path: &Path) -> io::Result<Source> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        if length > SMALL {
-            return Ok(Source::File(file, length));
-        }
-        let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(Source::Memory(bytes.into()))
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        match self {
-            Source::Memory(bytes) => bytes.len() as u64,
-            Source::File(_, length) => *length,
-        }
-    }
-
-    /// These bytes; an error of kind `UnexpectedEof` if there are not so many.
-    pub(crate) fn read(&self, at: u64, length: usize) -> io::Result<Bytes> {
-        if at
-            .checked_add(length as u64)
-            .is_none_or(|end| end > self.len())
-        {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        match self {
-            Source::Memory(bytes) => Ok(bytes.slice(at as usize..at as usize + length)),
-            Source::File(file, _) => {
-                let mut bytes = vec![0; length];
-                file.read_exact_at(&mut bytes, at)?;
-                Ok(bytes.into())
-            }
-        }
-    }
-
-    pub(crate) fn u32(&self, at: u64) -> io::Result<u32> {
-        let mut four = [0; 4];
-        match self {
-            Source::Memory(bytes) => {
-                let found = usize::try_from(at)
-                    .ok()
-                    .and_then(|at| bytes.get(at..at.checked_add(4)?));
-                four.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-            }
-            Source::File(file, _) => file.read_exact_at(&mut four, at)?,
-        }
-        Ok(u32::from_be_bytes(four))
     }
 }

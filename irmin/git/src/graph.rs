@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use irmin::{CommitNode, Format, Id};
 
 use crate::error::{Result, corrupt, io};
-use crate::file::{Source, Stamp};
+use crate::file::Stamp;
+use crate::source::Source;
 use crate::table::Table;
 
 /// The commit-graph of a repository: one file, or a chain of files each of which adds to the ones

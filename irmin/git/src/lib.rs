@@ -39,18 +39,24 @@ mod cache;
 mod config;
 mod error;
 mod file;
+mod give;
 mod graph;
 mod layout;
 mod loose;
 mod odb;
 mod pack;
+mod receive;
 mod refs;
+mod source;
 mod table;
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use irmin::{Backend, BackendError, CommitNode, Format, Id, Object, RefEdit, RefName, UpdateError};
+
+use irmin_packfile::{GiveOptions, Given, PackError, PackStore, TakeOptions, Taken};
 
 use error::corrupt;
 use graph::Graph;
@@ -151,7 +157,24 @@ impl Git {
     }
 }
 
-impl irmin_packfile::PackStore for Git {}
+impl PackStore for Git {
+    /// The pack becomes one of the repository's, in one pass: memory is bounded by some 120 bytes an
+    /// object and by the objects on which deltas are being applied. All cores help with the deltas.
+    fn take_pack(&self, pack: &mut dyn Read, options: TakeOptions<'_>) -> Result<Taken, PackError> {
+        self.odb.take(pack, options)
+    }
+
+    /// What is in packs is copied as it is stored, deltas too where the receiver will have their bases;
+    /// the rest is compressed whole.
+    fn give_pack(
+        &self,
+        objects: &[Id],
+        out: &mut dyn Write,
+        options: GiveOptions<'_>,
+    ) -> Result<Given, PackError> {
+        give::give(&self.odb, objects, out, options)
+    }
+}
 
 impl Drop for Git {
     fn drop(&mut self) {

@@ -5,7 +5,7 @@ use std::io;
 
 use irmin::Id;
 
-use crate::file::Source;
+use crate::source::Source;
 
 /// Where the table lies in its file.
 #[derive(Clone, Copy)]
@@ -51,11 +51,10 @@ impl Table {
 
     /// The id at this place, which is below [`count`](Table::count).
     pub(crate) fn id(&self, source: &Source, at: u32) -> io::Result<Id> {
-        let bytes = source.read(
-            self.ids_at + u64::from(at) * self.id_len as u64,
-            self.id_len,
-        )?;
-        Ok(Id::from_bytes(&bytes).expect("20 or 32 bytes"))
+        let mut bytes = [0; 32];
+        let bytes = &mut bytes[..self.id_len];
+        source.fill(self.ids_at + u64::from(at) * self.id_len as u64, bytes)?;
+        Ok(Id::from_bytes(bytes).expect("20 or 32 bytes"))
     }
 
     /// The place of this id.
@@ -141,7 +140,7 @@ mod tests {
             ids.dedup();
             let mut bytes = Vec::new();
             irmin_packfile::push_table(ids.iter().copied(), &mut bytes);
-            let source = Source::Memory(bytes.into());
+            let source = Source::memory(bytes);
             let table = Table::new(&source, 0, 1024, 20).unwrap().unwrap();
             assert_eq!(table.count() as usize, ids.len());
             for (at, id) in ids.iter().enumerate() {

@@ -28,15 +28,17 @@ pub(crate) struct Odb {
     may_fold: bool,
     /// A file that is locked while packs are folded.
     fold_lock: PathBuf,
-    packs: RwLock<Packs>,
+    packs: RwLock<Known>,
     cache: Mutex<Cache>,
     writing: Mutex<write::Writing>,
 }
 
+/// Packs, the newest first.
+pub(crate) type Packs = Arc<Vec<Arc<Pack>>>;
+
 /// The packs that are known.
-struct Packs {
-    /// The newest first.
-    list: Arc<Vec<Arc<Pack>>>,
+struct Known {
+    list: Packs,
     /// What each folder looked like when it was listed, if a later change will show.
     seen: Vec<Option<Stamp>>,
     /// Packs of ours whose objects are in another already, and that are deleted soon.
@@ -67,7 +69,7 @@ impl Odb {
             largest: options.largest_object,
             may_fold,
             fold_lock,
-            packs: RwLock::new(Packs {
+            packs: RwLock::new(Known {
                 list: Arc::default(),
                 seen: vec![None; folders.len()],
                 replaced: HashSet::new(),
@@ -85,12 +87,22 @@ impl Odb {
         self.format
     }
 
-    fn packs(&self) -> Arc<Vec<Arc<Pack>>> {
+    pub(crate) fn packs(&self) -> Packs {
         self.packs.read().expect(UNPOISONED).list.clone()
     }
 
-    fn pack_folder(&self) -> PathBuf {
+    pub(crate) fn pack_folder(&self) -> PathBuf {
         self.folders[0].join("pack")
+    }
+
+    /// The packs as they are now, and all objects that lie alone.
+    pub(crate) fn now(&self) -> Result<(Packs, HashSet<Id>)> {
+        self.refresh()?;
+        let mut loose = Vec::new();
+        for folder in &self.folders {
+            loose::ids(folder, self.format, "", &mut loose)?;
+        }
+        Ok((self.packs(), loose.into_iter().collect()))
     }
 
     /// Looks for packs that came and went. Whether there were any.

@@ -1,11 +1,13 @@
 //! Writing objects: a pack a batch, and few packs in the end.
 
 use std::collections::{HashSet, VecDeque};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use irmin::{Id, Object};
 use irmin_packfile::zlib::Effort;
+use irmin_packfile::{PackError, TakeOptions, Taken};
 
 use super::fold::Replaced;
 use super::pending::Pending;
@@ -75,6 +77,23 @@ impl Odb {
         // The objects are here, whether or not folding goes well; if not, the next write tries again.
         let _ = self.fold(&mut writing);
         Ok(())
+    }
+
+    /// Takes in a whole pack, as [`write`](Odb::write) takes in a batch.
+    pub(crate) fn take(
+        &self,
+        pack: &mut dyn Read,
+        options: TakeOptions<'_>,
+    ) -> Result<Taken, PackError> {
+        let (taken, built) = crate::receive::take(self, pack, options)?;
+        if let Some(built) = built {
+            let mut writing = self.writing.lock().expect(UNPOISONED);
+            writing.unsynced.insert(built.pack.path.clone());
+            writing.pending.push(built.pack.path.clone());
+            self.add(built, &HashSet::new());
+            let _ = self.fold(&mut writing);
+        }
+        Ok(taken)
     }
 
     /// This thread moved a name: what it wrote before is led to now.

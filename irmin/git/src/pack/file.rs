@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use irmin::{BackendError, Format};
-use irmin_packfile::zlib::Inflate;
+use irmin::{BackendError, Format, Id};
+use irmin_packfile::zlib::{Deflate, Effort, Inflate};
 use irmin_packfile::{Base, Header, Parsed};
 
 use super::index::Index;
@@ -29,6 +30,9 @@ pub(crate) struct Pack {
     index: OnceLock<Result<Index>>,
     file: OnceLock<(File, u64)>,
 }
+
+/// Fewer bytes are not worth being compressed.
+const WORTH: u64 = 64;
 
 /// What stands in a pack at some place.
 pub(crate) struct Entry {
@@ -120,30 +124,53 @@ impl Pack {
         if offset < 12 || offset >= end {
             return Err(damaged("there is no object"));
         }
-        let mut stream = Stream::new(file, offset, end);
-        let first = stream.fill_buf().map_err(io("read", &self.path))?;
-        let Parsed::Header(header) = Header::parse(first, offset, self.format) else {
-            return Err(damaged("its header is broken"));
-        };
-        stream.consume(header.length);
-        let size = header.size;
-        // No stream is shorter than a thousandth of what it holds: a size beyond that is no size.
-        if size > largest || size / 1040 > end - offset {
-            return Err(damaged(&format!(
-                "it says it has {size} bytes, which cannot be or is more than Options::largest_object allows"
-            )));
+        read_entry(file, &self.path, offset..end, self.format, largest)
+    }
+
+    /// Where the entries end.
+    pub(crate) fn end(&self) -> Result<u64> {
+        Ok(self.file()?.1 - self.format.id_len() as u64)
+    }
+
+    /// What the entry at `offset` is, which ends at `end`.
+    pub(crate) fn base(&self, offset: u64, end: u64) -> Result<Base> {
+        let (file, _) = self.file()?;
+        let mut first = [0; 64];
+        let most = first.len().min(end.saturating_sub(offset) as usize);
+        let read = file.read_exact_at(&mut first[..most], offset);
+        read.map_err(io("read", &self.path))?;
+        match Header::parse(&first[..most], offset, self.format) {
+            Parsed::Header(header) => Ok(header.base),
+            _ => Err(corrupt(
+                &self.path,
+                format_args!("at {offset}: its header is broken"),
+            )),
         }
-        let data =
-            Inflate::new(stream)
-                .rest(size as usize)
-                .map_err(|failed| match failed.wrong() {
-                    Err(error) => io("read", &self.path)(error),
-                    Ok(wrong) => damaged(wrong),
-                })?;
-        Ok(Entry {
-            base: header.base,
-            data,
-        })
+    }
+
+    /// The compressed bytes of the entry of this id that lies here, and how many they inflate to; `None`
+    /// if they are not what the index says.
+    pub(crate) fn stream(&self, id: &Id, range: Range<u64>) -> Result<Option<(u64, Vec<u8>)>> {
+        let (file, _) = self.file()?;
+        let length = range.end.saturating_sub(range.start) as usize;
+        let mut bytes = vec![0; length];
+        let read = file.read_exact_at(&mut bytes, range.start);
+        read.map_err(io("read", &self.path))?;
+        if self.index()?.crc(id)? != Some(crc32fast::hash(&bytes)) {
+            return Ok(None);
+        }
+        let Parsed::Header(header) = Header::parse(&bytes, range.start, self.format) else {
+            return Ok(None);
+        };
+        bytes.drain(..header.length);
+        if bytes.len() as u64 > header.size && header.size > WORTH {
+            // It was stored as it is, to be compressed when it is worth it: now.
+            let inflated = Inflate::new(&bytes[..]).rest(header.size as usize);
+            let Ok(data) = inflated else { return Ok(None) };
+            bytes.clear();
+            Deflate::new(Effort::Usual).push(&data, &mut bytes);
+        }
+        Ok(Some((header.size, bytes)))
     }
 
     /// Has Git spare this pack: an object in it was written again. Once in the life of the value.
@@ -167,6 +194,41 @@ impl Pack {
             let _ = std::fs::remove_file(path.with_extension(extension));
         }
     }
+}
+
+/// Reads the entry that begins where `range` does and ends in it, refusing one of more than `largest`
+/// bytes.
+pub(crate) fn read_entry(
+    file: &File,
+    path: &Path,
+    range: Range<u64>,
+    format: Format,
+    largest: u64,
+) -> Result<Entry> {
+    let Range { start, end } = range;
+    let damaged = |wrong: &str| corrupt(path, format_args!("at {start}: {wrong}"));
+    let mut stream = Stream::new(file, start, end);
+    let first = stream.fill_buf().map_err(io("read", path))?;
+    let Parsed::Header(header) = Header::parse(first, start, format) else {
+        return Err(damaged("its header is broken"));
+    };
+    stream.consume(header.length);
+    let size = header.size;
+    // No stream is shorter than a thousandth of what it holds: a size beyond that is no size.
+    if size > largest || size / 1040 > end - start {
+        return Err(damaged(&format!(
+            "it says it has {size} bytes, which cannot be or is more than Options::largest_object allows"
+        )));
+    }
+    let inflated = Inflate::new(stream).rest(size as usize);
+    let data = inflated.map_err(|failed| match failed.wrong() {
+        Err(error) => io("read", path)(error),
+        Ok(wrong) => damaged(wrong),
+    })?;
+    Ok(Entry {
+        base: header.base,
+        data,
+    })
 }
 
 /// The bytes of a file from one place to another.

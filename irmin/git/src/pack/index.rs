@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use irmin::{Format, Id};
 
 use crate::error::{Result, corrupt, io, refused};
-use crate::file::Source;
+use crate::source::Source;
 use crate::table::Table;
 
 const MAGIC: [u8; 8] = *b"\xfftOc\0\0\0\x02";
@@ -100,6 +100,27 @@ impl Index {
         ))
     }
 
+    /// The id at this place of the index.
+    pub(crate) fn id(&self, at: u32) -> Result<Id> {
+        self.table
+            .id(&self.source, at)
+            .map_err(io("read", &self.path))
+    }
+
+    /// Where the objects begin in the pack, in the order of their ids.
+    pub(crate) fn offsets(&self) -> Result<Vec<u64>> {
+        (0..self.count()).map(|at| self.offset(at)).collect()
+    }
+
+    /// The checksum of the entry of this id.
+    pub(crate) fn crc(&self, id: &Id) -> Result<Option<u32>> {
+        let failed = || io("read", &self.path);
+        let found = self.table.find(&self.source, id).map_err(failed())?;
+        let crcs_at = self.offsets_at - 4 * u64::from(self.count());
+        let crc = found.map(|at| self.source.u32(crcs_at + 4 * u64::from(at)));
+        crc.transpose().map_err(failed())
+    }
+
     /// All ids with their places in the pack, by id.
     pub(crate) fn all(&self) -> impl Iterator<Item = Result<(Id, u64)>> {
         (0..self.count()).map(|at| {
@@ -160,13 +181,8 @@ mod tests {
             })
             .collect();
         let bytes = encode_index(format, &places, &id(9));
-        let open = |bytes: &[u8]| {
-            Index::new(
-                Path::new("x.idx"),
-                Source::Memory(bytes.to_vec().into()),
-                format,
-            )
-        };
+        let open =
+            |bytes: &[u8]| Index::new(Path::new("x.idx"), Source::memory(bytes.to_vec()), format);
         let index = open(&bytes).unwrap();
         for place in &places {
             assert_eq!(index.find(&place.id).unwrap(), Some(place.offset));

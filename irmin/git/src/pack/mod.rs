@@ -3,11 +3,13 @@
 mod file;
 mod gather;
 mod index;
+mod reverse;
 mod write;
 
-pub(crate) use file::Pack;
+pub(crate) use file::{Pack, read_entry};
 pub(crate) use gather::Gather;
-pub(crate) use write::{Built, Writer};
+pub(crate) use reverse::Reverse;
+pub(crate) use write::{Built, Writer, publish};
 
 /// How long a chain we write at most.
 const OUR_DEPTH: u8 = 50;

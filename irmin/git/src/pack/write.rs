@@ -9,7 +9,8 @@ use irmin_packfile::{Base, Place, encode_index};
 use super::Pack;
 use super::index::Index;
 use crate::error::{Result, io, refused};
-use crate::file::{self, Source, Temporary};
+use crate::file::{self, Temporary};
+use crate::source::Source;
 
 /// Writes a pack, object by object, then its index. Nobody sees anything of it before
 /// [`finish`](Writer::finish).
@@ -73,24 +74,37 @@ impl Writer {
     pub(crate) fn finish(self, sync: bool, keep: bool) -> Result<Built> {
         let format = self.writer.format();
         let written = self.writer.finish().map_err(io("write", &self.path))?;
-        let sum = written.sum;
-        let index = encode_index(format, &written.places, &sum);
-        let mut index_file = Temporary::new(&self.folder, "tmp_idx_")?;
-        index_file.put(&index)?;
-        if sync {
-            file::sync(&[written.out.path(), index_file.path()])?;
-        }
-        let path = self.folder.join(format!("pack-{sum}.pack"));
-        let index_path = path.with_extension("idx");
-        if keep {
-            written.out.link(&path.with_extension("keep"))?;
-        }
-        written.out.place(&path)?;
-        index_file.place(&index_path)?;
-        let index = Index::new(&index_path, Source::Memory(index.into()), format)?;
-        Ok(Built {
-            places: written.places,
-            pack: Pack::with_index(path, format, index),
-        })
+        let (file, places, sum) = (written.out, written.places, written.sum);
+        publish(&self.folder, file, places, &sum, format, sync, keep)
     }
+}
+
+/// Puts a pack of these objects, by id, in its place as [`Writer::finish`] does.
+pub(crate) fn publish(
+    folder: &Path,
+    file: Temporary,
+    places: Vec<Place>,
+    sum: &Id,
+    format: Format,
+    sync: bool,
+    keep: bool,
+) -> Result<Built> {
+    let index = encode_index(format, &places, sum);
+    let mut index_file = Temporary::new(folder, "tmp_idx_")?;
+    index_file.put(&index)?;
+    if sync {
+        file::sync(&[file.path(), index_file.path()])?;
+    }
+    let path = folder.join(format!("pack-{sum}.pack"));
+    let index_path = path.with_extension("idx");
+    if keep {
+        file.link(&path.with_extension("keep"))?;
+    }
+    file.place(&path)?;
+    index_file.place(&index_path)?;
+    let index = Index::new(&index_path, Source::memory(index), format)?;
+    Ok(Built {
+        places,
+        pack: Pack::with_index(path, format, index),
+    })
 }
