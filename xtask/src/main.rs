@@ -28,7 +28,8 @@ use clap::{Parser, Subcommand};
   cargo xtask test --require-all        a test that cannot run is a failure
   cargo xtask bench process --quick     the table in about two minutes
   cargo xtask bench process --only http --runs 9 --json http.json
-  cargo xtask bench sim                 frames a second in the simulated world"
+  cargo xtask bench sim                 frames a second in the simulated world
+  cargo xtask bench irmin reads lca     two rows of the store, beside redb and git"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -52,6 +53,8 @@ enum Bench {
     Process(bench::Arguments),
     /// The simulated world: frames a second on one core
     Sim(bench::sim::Arguments),
+    /// The store Irmin, beside git, libgit2 and redb
+    Irmin(bench::irmin::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(Bench::Process(arguments)) => bench::run(&arguments),
         Task::Bench(Bench::Sim(arguments)) => bench::sim::run(&arguments),
+        Task::Bench(Bench::Irmin(arguments)) => bench::irmin::run(&arguments),
         Task::Book => book::run(),
     };
     match done {

@@ -75,7 +75,7 @@ pub fn built(mut command: Command) -> Result<PathBuf> {
 }
 
 /// Builds a binary in release mode and asks Cargo where it lies.
-fn executable(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
+pub fn executable(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args([

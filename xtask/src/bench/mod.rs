@@ -2,6 +2,7 @@
 
 mod bulk;
 mod http;
+pub mod irmin;
 mod lab;
 mod memory;
 pub mod peers;
