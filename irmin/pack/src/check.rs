@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use irmin::{Backend, BackendError, Id, Kind, RefName};
 
+use crate::block::Block;
 use crate::format::{Body, Place, RECORDS, key};
 use crate::load::{self, Damage};
 use crate::scan;
@@ -88,6 +89,26 @@ impl<S: Storage> Pack<S> {
                 }
                 let Some((from, record)) = next else { break };
                 at = from + record.len as u64;
+                if let Body::Block { listed, stream } = &record.body {
+                    let place = Place::of_block(slot, from, record.len);
+                    places.extend(listed.iter().map(|object| (object.key, place.0)));
+                    let block = Block::inflate(listed, stream);
+                    let ids = block.iter().flat_map(Block::objects).map(|object| {
+                        let (wanted, kind, data) = object;
+                        let id = self.format.id(kind, &data).ok();
+                        id.filter(|id| key(id, 0) == wanted)
+                            .map(|id| (id, kind, data.len() as u64))
+                    });
+                    let ids: Option<Vec<_>> = ids.collect();
+                    for (id, kind, total) in ids.iter().flatten() {
+                        let parts = found.entry(*id);
+                        parts.or_insert_with(|| Parts::new(*kind, *total)).single = true;
+                    }
+                    if block.is_none() || ids.is_none() {
+                        damaged(from, at, "a block of objects");
+                    }
+                    continue;
+                }
                 let Body::Part {
                     id,
                     kind,

@@ -1,14 +1,15 @@
 //! Collects garbage by the segment, while others read and write.
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::vec::Vec;
 
-use hashbrown::HashSet;
-use irmin::{Backend, BackendError, Id, Kind, Object};
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use irmin::{BackendError, Id, Object};
 
-use crate::format::{Body, Place, Point, RECORDS, Stamp, key, push_part, record_len};
-use crate::pack::parts;
+use crate::block::{Block, Builder, LISTED, Listed, RAW};
+use crate::format::{Body, HEAD, Place, Point, RECORDS, Stamp, key, push_part, record_len, u32_at};
+use crate::mark::{Mark, Todo};
 use crate::scan;
 use crate::write::{Slots, Writer};
 use crate::{Pack, Storage};
@@ -28,6 +29,8 @@ pub type References<'a> = dyn FnMut(&Object, &mut Vec<Id>) -> Result<(), Backend
 pub struct Collected {
     /// Objects that are gone.
     pub objects: u64,
+    /// Objects of history that were compressed together.
+    pub packed: u64,
     /// Segments that were given back.
     pub segments: u64,
     /// Bytes of objects that were moved to give them back.
@@ -35,10 +38,14 @@ pub struct Collected {
 }
 
 impl<S: Storage> Pack<S> {
-    /// Drops the objects that no name leads to, and gives back the segments that are left with little.
+    /// Drops the objects that no name leads to, compresses history, and gives back the segments that are
+    /// left with little.
     ///
-    /// `references` lists the objects that a tree, commit or tag refers to and that have to be here;
-    /// it is never asked about blobs. Other threads read and write meanwhile. What was written, or
+    /// `references` lists the objects that a tree, commit or tag refers to and that have to be here, the
+    /// same in the same order each time ([`irmin::references`] does); it is never asked about blobs.
+    /// Trees of the commits that names point to, and what is in them, stay as fast to read as before.
+    /// Older ones go into blocks of up to 64 KiB, each version after the one that it differs little
+    /// from; one of them is read by inflating its block, and the blocks read last are kept. Other threads read and write meanwhile. What was written, or
     /// written again, since the *previous* collection began is kept, because a name may be about to
     /// point to it: the first collection drops what was garbage when the store was opened, and two in
     /// a row with nothing written between them drop everything unreachable. A commit must not take
@@ -64,13 +71,13 @@ impl<S: Storage> Pack<S> {
 
     fn drop_and_move(
         &self,
-        (old, mut live, mut todo): (Stamp, HashSet<u64>, Vec<Id>),
+        (old, touched, mut todo): (Stamp, HashSet<u64>, Todo),
         references: &mut References<'_>,
     ) -> Result<Collected, BackendError> {
-        let mut seen = HashSet::new();
+        let mut mark = Mark::default();
         for _ in 0..TRIES {
-            self.mark(&mut todo, &mut seen, &mut live, references)?;
-            todo.extend(
+            self.mark(&mut todo, &mut mark, references)?;
+            todo.heads(
                 self.writer
                     .lock()
                     .moved_to
@@ -80,33 +87,33 @@ impl<S: Storage> Pack<S> {
         }
         // What moved since is little now, and writers wait.
         let mut w = self.writer.lock();
-        todo.extend(w.moved_to.iter_mut().flat_map(core::mem::take));
-        self.mark(&mut todo, &mut seen, &mut live, references)?;
-        drop(seen);
+        todo.heads(w.moved_to.iter_mut().flat_map(core::mem::take));
+        self.mark(&mut todo, &mut mark, references)?;
         w.lately = None;
-        let is_old: HashSet<u32> = w
+        let is_old: BTreeMap<u32, Stamp> = w
             .segments
             .iter()
             .filter(|(_, segment)| segment.seal.is_some() && segment.header.stamp < old)
-            .map(|(slot, _)| *slot)
+            .map(|(slot, segment)| (*slot, segment.header.stamp))
             .collect();
-        let mut used: BTreeMap<u32, u64> = is_old.iter().map(|slot| (*slot, 0)).collect();
         let mut done = Collected::default();
         self.table.write().retain(|key, place| {
-            let Some(used) = used.get_mut(&place.slot()) else {
-                return true;
-            };
-            if live.contains(&key) || w.touched.contains(&key) {
-                *used += place.len() as u64;
-                return true;
-            }
-            done.objects += u64::from(!place.later_part());
-            false
+            let kept = !is_old.contains_key(&place.slot())
+                || mark.is_live(key)
+                || touched.contains(&key)
+                || w.touched.contains(&key);
+            done.objects += u64::from(!kept && !place.later_part());
+            kept
         });
-        let room = w.segment - RECORDS;
         drop(w);
-        let mut sparse: Vec<(u64, u32)> =
-            used.into_iter().map(|(slot, used)| (used, slot)).collect();
+        done.packed = self.pack_history(&mark, &is_old)?;
+        drop(mark);
+        let room = self.segment - RECORDS;
+        let mut sparse: Vec<(u64, u32)> = self
+            .used(&is_old)?
+            .into_iter()
+            .map(|(slot, used)| (used, slot))
+            .collect();
         sparse.retain(|(used, _)| used * 100 < room * SPARSE);
         sparse.sort_unstable();
         for (_, slot) in sparse {
@@ -115,14 +122,38 @@ impl<S: Storage> Pack<S> {
                 done.moved += moved;
             }
         }
-        w = self.writer.lock();
+        let mut w = self.writer.lock();
         self.append(&mut w, |w| self.flush_now(w))?;
         Ok(done)
     }
 
+    /// How many bytes of these segments are in use; of a block as large a part as of its objects.
+    fn used(&self, slots: &BTreeMap<u32, Stamp>) -> Result<BTreeMap<u32, u64>, BackendError> {
+        let mut used: BTreeMap<u32, u64> = slots.keys().map(|slot| (*slot, 0)).collect();
+        let mut blocks: HashMap<Place, u64> = HashMap::new();
+        for (_, place) in self.table.read().iter() {
+            let Some(used) = used.get_mut(&place.slot()) else {
+                continue;
+            };
+            match place.is_block() {
+                true => *blocks.entry(place).or_default() += 1,
+                false => *used += place.len() as u64,
+            }
+        }
+        let mut head = [0; HEAD];
+        for (place, live) in blocks {
+            self.storage.read(place.slot(), place.offset(), &mut head)?;
+            let all = u64::from(u32_at(&head, 20)).max(live);
+            if let Some(used) = used.get_mut(&place.slot()) {
+                *used += place.len() as u64 * live / all;
+            }
+        }
+        Ok(used)
+    }
+
     /// Ends the young generation: returns from which stamp on nothing may be dropped, the keys that
     /// were written again since the last collection began, and the heads.
-    fn begin_collection(&self) -> Result<(Stamp, HashSet<u64>, Vec<Id>), BackendError> {
+    fn begin_collection(&self) -> Result<(Stamp, HashSet<u64>, Todo), BackendError> {
         let mut w = self.writer.lock();
         // What is written from now on goes to a new segment, where the next collection leaves it. And
         // an update that failed, but reached the disk, is written over: its objects may be dropped.
@@ -137,36 +168,9 @@ impl<S: Storage> Pack<S> {
         w.young = w.point().stamp;
         let touched = core::mem::take(&mut w.touched);
         w.moved_to = Some(Vec::new());
-        let heads = self.names.read().heads.values().copied().collect();
-        Ok((old, touched, heads))
-    }
-
-    /// Adds all that these ids lead to, in all its parts.
-    fn mark(
-        &self,
-        todo: &mut Vec<Id>,
-        seen: &mut HashSet<u64>,
-        live: &mut HashSet<u64>,
-        references: &mut References<'_>,
-    ) -> Result<(), BackendError> {
-        while let Some(id) = todo.pop() {
-            if !seen.insert(key(&id, 0)) {
-                continue;
-            }
-            let missing = || BackendError::Corrupt {
-                what: format!("object {id}, which a name leads to, is missing and so the store"),
-            };
-            let (kind, total) = self.glance(&id)?.ok_or_else(missing)?;
-            if !self.has_parts(&id, total) {
-                return Err(missing());
-            }
-            live.extend((0..parts(total, self.segment)).map(|part| key(&id, part)));
-            if kind != Kind::Blob {
-                let object = self.read(&id)?.ok_or_else(missing)?;
-                references(&object, todo)?;
-            }
-        }
-        Ok(())
+        let mut todo = Todo::default();
+        todo.heads(self.names.read().heads.values().copied());
+        Ok((old, touched, todo))
     }
 
     /// Moves what is in use out of a segment and frees it. With `damaged` also if some of it cannot be
@@ -201,24 +205,52 @@ impl<S: Storage> Pack<S> {
                         break;
                     };
                     at = from + record.len as u64;
-                    if let Body::Part {
-                        id,
-                        kind,
-                        part,
-                        total,
-                        data,
-                    } = record.body
-                    {
-                        let key = key(&id, part);
-                        let old = Place::new(slot, from, part > 0, record.len);
-                        if self.table.read().contains(key, old) {
-                            self.room(w, record.len, 1, Slots::All)?;
-                            let new = self.note(w, key, part > 0, record.len);
-                            let ink = w.ink();
-                            push_part(&mut w.buffer, ink, w.stamp, &id, kind, (part, total), &data);
-                            moves.push((key, old, new));
-                            moved += record.len as u64;
+                    match record.body {
+                        Body::Part {
+                            id,
+                            kind,
+                            part,
+                            total,
+                            data,
+                        } => {
+                            let key = key(&id, part);
+                            let old = Place::new(slot, from, part > 0, record.len);
+                            if self.table.read().contains(key, old) {
+                                self.room(w, record.len, 1, Slots::All)?;
+                                let new = self.note(w, key, part > 0, record.len);
+                                let ink = w.ink();
+                                let numbers = (part, total);
+                                push_part(&mut w.buffer, ink, w.stamp, &id, kind, numbers, &data);
+                                moves.push((key, old, new));
+                                moved += record.len as u64;
+                            }
                         }
+                        Body::Block { listed, stream } => {
+                            let old = Place::of_block(slot, from, record.len);
+                            let table = self.table.read();
+                            let is_live = |key| table.contains(key, old);
+                            let live = listed.iter().filter(|object| is_live(object.key));
+                            let live: Vec<u64> = live.map(|object| object.key).collect();
+                            drop(table);
+                            if live.is_empty() {
+                                continue;
+                            }
+                            let payload = bytes.slice(from as usize + HEAD..);
+                            let (payload, turn) = if live.len() == listed.len() {
+                                let len = listed.len() * LISTED + stream.len();
+                                (payload.slice(..len), record.len)
+                            } else {
+                                // What cannot be inflated stays where it is.
+                                match rebuild(&listed, &stream, &live, self.segment) {
+                                    Some(payload) => (payload, RAW),
+                                    None => continue,
+                                }
+                            };
+                            let new = self.push_payload(w, &payload, &live, Slots::All)?;
+                            moves.extend(live.iter().map(|key| (*key, old, new)));
+                            moved += turn as u64;
+                        }
+                        _ => {}
                     }
                 }
                 Ok(())
@@ -267,6 +299,17 @@ impl<S: Storage> Pack<S> {
         w.freed.push(slot);
         self.flush_now(w)
     }
+}
+
+/// The payload of a block of what is in use of another.
+fn rebuild(listed: &[Listed], stream: &Bytes, live: &[u64], segment: u64) -> Option<Bytes> {
+    let block = Block::inflate(listed, stream)?;
+    let mut builder = Builder::new(segment);
+    block
+        .objects()
+        .filter(|object| live.contains(&object.0))
+        .all(|(key, kind, data)| builder.push(key, kind, &data))
+        .then(|| builder.finish().into())
 }
 
 /// Whether a later segment says, durably, that this one was durable: then it may be missing.

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use irmin::{Format, Id, Kind, RefName};
 
+use crate::block::{self, Listed};
+
 /// The most bytes of a segment: offsets in the table have 24 bits, in units of 8.
 pub const MAX_SEGMENT: u64 = 128 << 20;
 /// The least: headers, names and a few records find room.
@@ -173,8 +175,8 @@ pub fn check_segment(size: u64) -> bool {
     (MIN_SEGMENT..=MAX_SEGMENT).contains(&size) && size.is_multiple_of(4096)
 }
 
-/// Where a record lies, in eight bytes: slot, offset, whether it is a later part of an object, and
-/// its length, both in units of 8.
+/// Where a record lies, in eight bytes: slot, offset, whether it is a later part of an object, whether
+/// it is a block of several, and its length; offset and length in units of 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place(pub u64);
 
@@ -186,6 +188,15 @@ impl Place {
                 | u64::from(later_part) << 19
                 | (len / 8) as u64,
         )
+    }
+
+    /// That of a block.
+    pub fn of_block(slot: u32, offset: u64, len: usize) -> Place {
+        Place(Place::new(slot, offset, false, len).0 | 1 << 18)
+    }
+
+    pub fn is_block(self) -> bool {
+        self.0 >> 18 & 1 == 1
     }
 
     pub fn slot(self) -> u32 {
@@ -201,7 +212,7 @@ impl Place {
     }
 
     pub fn len(self) -> usize {
-        (self.0 & 0x7_ffff) as usize * 8
+        (self.0 & 0x3_ffff) as usize * 8
     }
 
     /// The same record in another slot: an index on disk does not say in which it lies.
@@ -239,6 +250,8 @@ pub enum Body {
         more: bool,
         names: Vec<(RefName, Id)>,
     },
+    /// Small objects, compressed together.
+    Block { listed: Vec<Listed>, stream: Bytes },
     /// From here on records have a new stamp; and what was durable then.
     Opening { durable: Point },
 }
@@ -312,6 +325,26 @@ pub fn kind(number: u8) -> Option<Kind> {
     })
 }
 
+pub fn kind_number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Blob => 1,
+        Kind::Tree => 2,
+        Kind::Commit => 3,
+        Kind::Tag => 4,
+    }
+}
+
+/// Appends a block of so many objects.
+pub fn push_block(out: &mut Vec<u8>, ink: Ink, stamp: Stamp, count: u32, payload: &[u8]) {
+    let head = Head {
+        stamp,
+        kind: 5,
+        number: count,
+        ..Head::default()
+    };
+    push_record(out, ink, &head, payload);
+}
+
 /// Appends a part of an object.
 pub fn push_part(
     out: &mut Vec<u8>,
@@ -325,12 +358,7 @@ pub fn push_part(
     let mut head = Head {
         stamp,
         kind: 1,
-        detail: match kind {
-            Kind::Blob => 1,
-            Kind::Tree => 2,
-            Kind::Commit => 3,
-            Kind::Tag => 4,
-        },
+        detail: kind_number(kind),
         id_len: id.as_bytes().len() as u8,
         number: part,
         wide: total,
@@ -473,6 +501,10 @@ impl Record {
                     .collect::<Option<_>>()?,
             },
             4 => Body::Opening { durable },
+            5 => {
+                let (listed, stream) = block::list(&bytes.slice(HEAD..HEAD + payload_len), number)?;
+                Body::Block { listed, stream }
+            }
             _ => return None,
         };
         Some(Record {

@@ -26,10 +26,10 @@
 //! whatever a power cut leaves of it is a state that was: a beginning of the log, with everything that
 //! was flushed. One flush serves all who wait for one. Where an object lies is found in a table in
 //! memory, 16 bytes an object, filled from the segments' indexes. [`Pack::collect`] drops what no name
-//! leads to and gives segments back while others write; [`Pack::check`] reads every byte, and
-//! [`Pack::repair`] saves what is whole.
+//! leads to, compresses history and gives segments back while others write; [`Pack::check`] reads every
+//! byte, and [`Pack::repair`] saves what is whole.
 //!
-//! It never compresses, never writes over what is flushed (but for a segment's second sector, once,
+//! It never writes over what is flushed (but for a segment's second sector, once,
 //! when it is full), starts no thread, reads no clock, and lets one process at a time open a store.
 //!
 //! # Format
@@ -64,21 +64,26 @@
 //! | 0..4 | CRC-32 of the rest, payload included, begun from salt exclusive or (offset in the segment / 8) |
 //! | 4..8 | bytes of payload |
 //! | 8..16 | stamp |
-//! | 16 | 1 part of an object, 2 names that moved, 3 list of all names, 4 opening |
+//! | 16 | 1 part of an object, 2 names that moved, 3 list of all names, 4 opening, 5 block of objects |
 //! | 17 | of a part: 1 blob, 2 tree, 3 commit, 4 tag; of a list: 1 if another record goes on with it |
 //! | 18 | of a part: bytes of the id |
-//! | 20..24 | of a part: its number; of 2 and 4: offset of a durable point |
+//! | 20..24 | of a part: its number; of 2 and 4: offset of a durable point; of a block: its objects |
 //! | 24..32 | of a part: bytes of the whole object; of 2 and 4: stamp of a durable point |
 //! | 32..64 | of a part: the id, then zeros |
 //! | 64.. | payload, then zeros up to a multiple of 8 |
 //!
 //! An object is cut into parts of an eighth of a segment, at most 1 MiB; its first part, number 0, is
-//! written last. The payload of names is, for each: length of the name (2), of the id (1; 0 if the
+//! written last. A block is a list and then a raw deflate stream of the bytes of all its objects, one
+//! after the other, at most 64 KiB of them; the list has for each object its key (8), length (3) and
+//! kind (1). Ids are not in it: whoever looks for an object hashes what has its key.
+//!
+//! The payload of names is, for each: length of the name (2), of the id (1; 0 if the
 //! name was deleted), the name, the id. A segment begins with a list of all names.
 //!
 //! An entry of the index is a key (8): the first 8 bytes of the id, big-endian, exclusive or the
 //! part's number times `0x9e3779b97f4a7c15`; and a place (8): from the top 20 bits without meaning on
-//! disk (the slot in memory), 24 bits offset / 8, 1 bit whether it is a later part, 19 bits length / 8.
+//! disk (the slot in memory), 24 bits offset / 8, 1 bit whether it is a later part, 1 bit whether it is
+//! a block (which has an entry for each of its objects), 18 bits length / 8.
 //!
 //! # Why a power cut is harmless
 //!
@@ -104,11 +109,14 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod block;
 mod check;
 mod collect;
 mod flush;
 mod format;
+mod history;
 mod load;
+mod mark;
 mod names;
 mod pack;
 mod scan;

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashSet};
 use irmin::{Backend, BackendError, Format, Id, Kind, Object, RefEdit, RefName, UpdateError};
 
+use crate::block::{Block, Blocks};
 use crate::flush::Flushing;
 use crate::format::{
     Body, HEAD, Ink, Place, Record, check_segment, key, moves_len, part_size, push_moves,
@@ -38,6 +40,7 @@ pub struct Pack<S: Storage> {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) sync: Flushing,
     pub(crate) collecting: Mutex<()>,
+    pub(crate) blocks: Blocks,
     damage: Vec<Damage>,
 }
 
@@ -136,6 +139,7 @@ impl<S: Storage> Pack<S> {
             writer: Mutex::new(writer),
             sync: Flushing::default(),
             collecting: Mutex::default(),
+            blocks: Blocks::default(),
             damage: loaded.damage,
         }
     }
@@ -176,20 +180,39 @@ impl<S: Storage> Pack<S> {
                     Some(place) => Err(damage(id, part, place)),
                 };
             };
-            let mut bytes = vec![0; place.len()];
-            self.storage
-                .read(place.slot(), place.offset(), &mut bytes)?;
-            let ink = Ink {
-                salt: self.salt,
-                from: place.offset(),
-            };
-            match Record::read(&Bytes::from(bytes), ink) {
+            if place.is_block()
+                && let Some(block) = self.blocks.get(place)
+                && let Some(record) = self.in_block(&block, id, place)
+            {
+                return Ok(Some((record, place)));
+            }
+            match self.record(place)? {
                 Some(record) => match &record.body {
                     Body::Part {
                         id: found,
                         part: number,
                         ..
                     } if found == id && *number == part => return Ok(Some((record, place))),
+                    Body::Block { listed, stream } if part == 0 => {
+                        let block = Block::inflate(listed, stream).map(Arc::new);
+                        if let Some(block) = &block {
+                            self.blocks.keep(place, block);
+                            if let Some(record) = self.in_block(block, id, place) {
+                                return Ok(Some((record, place)));
+                            }
+                        }
+                        // Another object of this key, or one that moved, or damage.
+                        match self.table.read().contains(key, place) {
+                            true if block.is_some() && listed.iter().any(|at| at.key == key) => {
+                                n += 1
+                            }
+                            true => {
+                                damaged = Some(place);
+                                n += 1;
+                            }
+                            false => (n, moved) = (0, moved + 1),
+                        }
+                    }
                     Body::Part {
                         id: found,
                         part: number,
@@ -211,6 +234,51 @@ impl<S: Storage> Pack<S> {
                 return Err(damage(id, part, place));
             }
         }
+    }
+
+    /// The record at this place; `None` if it is damaged, or another is there now.
+    pub(crate) fn record(&self, place: Place) -> Result<Option<Record>, BackendError> {
+        let mut bytes = vec![0; place.len()];
+        self.storage
+            .read(place.slot(), place.offset(), &mut bytes)?;
+        let ink = Ink {
+            salt: self.salt,
+            from: place.offset(),
+        };
+        Ok(Record::read(&Bytes::from(bytes), ink))
+    }
+
+    /// The id of the object that has this key in a block.
+    fn id_in_block(&self, key: u64, place: Place) -> Result<Option<Id>, BackendError> {
+        let block = match self.blocks.get(place) {
+            Some(block) => Some(block),
+            None => match self.record(place)?.map(|record| record.body) {
+                Some(Body::Block { listed, stream }) => {
+                    Block::inflate(&listed, &stream).map(Arc::new)
+                }
+                _ => None,
+            },
+        };
+        let Some(block) = block else { return Ok(None) };
+        self.blocks.keep(place, &block);
+        let object = block.objects().find(|object| object.0 == key);
+        Ok(object.and_then(|(_, kind, data)| self.format.id(kind, &data).ok()))
+    }
+
+    /// The object of this id in a block, as the record that it would be.
+    fn in_block(&self, block: &Block, id: &Id, place: Place) -> Option<Record> {
+        let (kind, data) = block.find(self.format, id)?;
+        Some(Record {
+            stamp: 0,
+            len: place.len(),
+            body: Body::Part {
+                id: *id,
+                kind,
+                part: 0,
+                total: data.len() as u64,
+                data,
+            },
+        })
     }
 
     /// Whether the object is here and its first record whole.
@@ -402,10 +470,14 @@ impl<S: Storage> Backend for Pack<S> {
                 break;
             }
             last = Some(key);
-            self.storage.read(place.slot(), place.offset(), &mut head)?;
-            let id = head[32..]
-                .get(..self.format.id_len())
-                .and_then(Id::from_bytes);
+            let id = if place.is_block() {
+                self.id_in_block(key, place)?
+            } else {
+                self.storage.read(place.slot(), place.offset(), &mut head)?;
+                head[32..]
+                    .get(..self.format.id_len())
+                    .and_then(Id::from_bytes)
+            };
             match id.filter(|id| crate::format::key(id, 0) == key) {
                 Some(id) if id.begins_with(prefix) => found.push(id),
                 Some(_) => {}

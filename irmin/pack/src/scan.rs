@@ -113,6 +113,11 @@ pub fn scan(
                         format::key(&id, part),
                         Place::new(slot, at, part > 0, record.len),
                     )),
+                    Body::Block { listed, .. } => {
+                        let place = Place::of_block(slot, at, record.len);
+                        let listed = listed.iter().map(|object| (object.key, place));
+                        scan.entries.extend(listed);
+                    }
                     Body::Moves { edits, .. } => {
                         for (name, id) in edits {
                             match id {

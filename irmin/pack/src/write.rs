@@ -147,6 +147,17 @@ impl<S: Storage> Pack<S> {
         place
     }
 
+    /// The same for a block with objects of these keys.
+    pub(crate) fn note_block(&self, w: &mut Writer, keys: &[u64], len: usize) -> Place {
+        let (slot, at) = w
+            .active
+            .as_ref()
+            .map_or((0, 0), |active| (active.slot, active.at));
+        let place = Place::of_block(slot, at + w.buffer.len() as u64, len);
+        w.fresh.extend(keys.iter().map(|key| (*key, place)));
+        place
+    }
+
     /// Makes sure that the active segment has room for a record, of `entries` objects.
     pub(crate) fn room(
         &self,

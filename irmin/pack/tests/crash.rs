@@ -42,7 +42,8 @@ impl Model {
         }
     }
 
-    /// A new object: bytes, or now and then a tree of objects that are here.
+    /// A new object: bytes, or now and then a tree or a commit of objects that are here, of which
+    /// collections compress what is behind a commit.
     fn object(&mut self, dice: &mut Dice) -> Object {
         self.numbers += 1;
         if dice.below(3) == 0 {
@@ -57,7 +58,8 @@ impl Model {
                     .flat_map(|_| here[dice.below(here.len() as u64) as usize].as_bytes())
                     .copied()
                     .collect();
-                return Object::new(Format::Native, Kind::Tree, data).unwrap();
+                let kind = [Kind::Tree, Kind::Commit, Kind::Commit][dice.below(3) as usize];
+                return Object::new(Format::Native, kind, data).unwrap();
             }
         }
         let len = [10, 300, 3000, 9000, 40_000][dice.below(5).min(dice.below(5)) as usize];
@@ -225,7 +227,7 @@ impl Model {
 }
 
 fn references(object: &Object, into: &mut Vec<Id>) -> Result<(), BackendError> {
-    if object.kind == Kind::Tree {
+    if object.kind != Kind::Blob {
         into.extend(object.data.chunks(32).map(|id| Id::from_bytes(id).unwrap()));
     }
     Ok(())
