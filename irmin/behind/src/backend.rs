@@ -4,8 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use irmin::{
-    Backend, BackendError, CommitIndex, CommitNode, Format, Hook, Id, Object, RefEdit, RefName,
-    UpdateError,
+    Backend, BackendError, CommitIndex, Format, Hook, Id, Object, RefEdit, RefName, UpdateError,
 };
 
 use crate::Behind;
@@ -57,10 +56,6 @@ impl Backend for Behind {
 
     fn on_change(&self, hook: Hook) -> bool {
         self.pack.on_change(hook)
-    }
-
-    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
-        self.pack.commit_node(id)
     }
 
     fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {

@@ -104,16 +104,6 @@ pub trait Backend: Send + Sync {
         false
     }
 
-    /// The parents, generation and time of a commit from an index that the backend keeps (Git's
-    /// commit-graph); `None` where the commit itself has to be read.
-    ///
-    /// # Errors
-    /// [`BackendError`].
-    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
-        let _ = id;
-        Ok(None)
-    }
-
     /// The backend's index of commits as it is now; `None` if there is none, if it does not hold
     /// generations, or if [`shallow`](Backend::shallow) leaves out what it knows.
     ///
@@ -173,17 +163,6 @@ pub trait Backend: Send + Sync {
 
 /// Called when a name may have moved; returns whether it wants to be called again.
 pub type Hook = Box<dyn Fn() -> bool + Send + Sync>;
-
-/// What an index of commits says about one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommitNode {
-    /// The commits before it, in their order.
-    pub parents: Vec<Id>,
-    /// One more than the greatest of the parents' generations; 1 without parents.
-    pub generation: u32,
-    /// The committer's time, seconds since 1970.
-    pub time: i64,
-}
 
 /// Storage that failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -298,9 +277,6 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
     fn on_change(&self, hook: Hook) -> bool {
         (**self).on_change(hook)
-    }
-    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
-        (**self).commit_node(id)
     }
     fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
         (**self).commit_index()

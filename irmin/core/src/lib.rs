@@ -52,7 +52,7 @@ mod transaction;
 mod tree;
 mod watch;
 
-pub use backend::{Backend, BackendError, CommitNode, Hook, UpdateError};
+pub use backend::{Backend, BackendError, Hook, UpdateError};
 pub use branch::{Branch, MoveError};
 pub use check::check_object;
 pub use commit::{Commit, Info};

@@ -25,7 +25,7 @@ pub(crate) struct Store {
     shard_room: usize,
     /// The commits made last, of which most changes begin.
     commits: Mutex<VecDeque<(Id, Arc<CommitData>)>>,
-    pub(crate) index: Mutex<Index>,
+    pub(crate) index: Index,
     pub(crate) hub: Hub,
     /// The directory without entries, which need not be in the backend, as in Git.
     pub(crate) empty: Id,
@@ -62,7 +62,7 @@ impl Store {
             cache: Default::default(),
             shard_room,
             commits: Mutex::default(),
-            index: Mutex::default(),
+            index: Index::default(),
             hub: Hub::default(),
             empty,
         }

@@ -1,18 +1,17 @@
-//! Git's index of commits (gitformat-commit-graph(5)): parents, generation and time without reading
-//! the commits.
+//! Git's index of commits (gitformat-commit-graph(5)): parents, generation, time and tree without
+//! reading the commits.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use irmin::{CommitNode, Format, Id};
+use irmin::{BackendError, CommitIndex, Format, Id};
 
 use crate::error::{Result, corrupt, io};
 use crate::file::Stamp;
 use crate::source::Source;
 use crate::table::Table;
 
-/// The commit-graph of a repository: one file, or a chain of files each of which adds to the ones
-/// before it.
+/// Where the commit-graph of a repository is.
 pub(crate) struct Graph {
     format: Format,
     info: PathBuf,
@@ -22,7 +21,13 @@ pub(crate) struct Graph {
 #[derive(Default)]
 struct Loaded {
     stamps: Option<[Option<Stamp>; 2]>,
-    layers: Arc<Vec<Layer>>,
+    commits: Option<Arc<Commits>>,
+}
+
+/// One state of it: one file, or a chain of files each of which adds to the ones before it.
+pub(crate) struct Commits {
+    format: Format,
+    layers: Vec<Layer>,
 }
 
 /// One file.
@@ -30,8 +35,10 @@ struct Layer {
     path: PathBuf,
     source: Source,
     table: Table,
-    data_at: u64,
-    edges: Option<(u64, u64)>,
+    /// Tree, parents, generation and time of each commit.
+    data: Rows,
+    /// Lists of parents after the first, of commits that have more than two.
+    edges: Rows,
     /// How many commits the layers before it have.
     before: u32,
 }
@@ -40,8 +47,6 @@ struct Layer {
 const MAX_LAYERS: usize = 256;
 const NO_PARENT: u32 = 0x7000_0000;
 const MORE_PARENTS: u32 = 0x8000_0000;
-/// The greatest generation; it means this one or any greater.
-const LAST_GENERATION: u32 = 0x3fff_ffff;
 
 impl Graph {
     pub(crate) fn new(objects: &Path, format: Format) -> Graph {
@@ -52,33 +57,8 @@ impl Graph {
         }
     }
 
-    pub(crate) fn node(&self, id: &Id) -> Result<Option<CommitNode>> {
-        let layers = self.loaded.lock().expect(UNPOISONED).layers.clone();
-        if let Some(node) = self.find(&layers, id)? {
-            return Ok(Some(node));
-        }
-        // What is in the graph never changes: only what is missing is worth a second look.
-        match self.reload()? {
-            Some(layers) => self.find(&layers, id),
-            None => Ok(None),
-        }
-    }
-
-    fn find(&self, layers: &[Layer], id: &Id) -> Result<Option<CommitNode>> {
-        for layer in layers.iter().rev() {
-            let found = layer
-                .table
-                .find(&layer.source, id)
-                .map_err(io("read", &layer.path))?;
-            if let Some(at) = found {
-                return layer.node(at, layers, self.format);
-            }
-        }
-        Ok(None)
-    }
-
-    /// The graph as it is now, if it is another than before.
-    fn reload(&self) -> Result<Option<Arc<Vec<Layer>>>> {
+    /// The graph as it is now; the same value while its files are the same.
+    pub(crate) fn commits(&self) -> Result<Option<Arc<Commits>>> {
         let (single, chain) = (
             self.info.join("commit-graph"),
             self.info.join("commit-graphs"),
@@ -87,7 +67,7 @@ impl Graph {
         let stamps = [Stamp::of(&single)?, Stamp::of(&list)?];
         let mut loaded = self.loaded.lock().expect(UNPOISONED);
         if loaded.stamps == Some(stamps) {
-            return Ok(None);
+            return Ok(loaded.commits.clone());
         }
         let mut layers = Vec::new();
         if stamps[0].is_some() {
@@ -101,6 +81,7 @@ impl Graph {
                     last.before.checked_add(last.table.count())
                 });
                 let path = chain.join(format!("graph-{name}.graph"));
+                let before = before.filter(|before| *before < NO_PARENT);
                 let before = before.ok_or_else(|| corrupt(&path, "there are too many commits"))?;
                 // A layer that is gone: Git wrote the chain anew; the next look finds that.
                 let Some(layer) = Layer::open(&path, self.format, before)? else {
@@ -109,13 +90,155 @@ impl Graph {
                 layers.push(layer);
             }
         }
-        loaded.layers = Arc::new(layers);
+        let commits = Commits {
+            format: self.format,
+            layers,
+        };
+        let is_whole = !commits.is_empty() && commits.has_generations()?;
+        loaded.commits = is_whole.then(|| Arc::new(commits));
         loaded.stamps = Some(stamps);
-        Ok(Some(loaded.layers.clone()))
+        Ok(loaded.commits.clone())
     }
 }
 
 const UNPOISONED: &str = "no thread panics while it holds this lock";
+
+impl Commits {
+    /// Whether it tells generations: Git before 2.19 wrote zeros.
+    fn has_generations(&self) -> Result<bool> {
+        for layer in &self.layers {
+            if layer.table.count() > 0 && self.generation(layer.before)? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn layer(&self, position: u32) -> &Layer {
+        let mut layers = self.layers.iter().rev();
+        layers
+            .find(|layer| position >= layer.before)
+            .expect("the first layer begins with 0")
+    }
+
+    /// The layer of a commit and its row there.
+    fn row(&self, position: u32) -> Result<(&Layer, &[u8])> {
+        let layer = self.layer(position);
+        Ok((layer, layer.data.row(layer, position - layer.before)?))
+    }
+}
+
+impl CommitIndex for Commits {
+    fn len(&self) -> u32 {
+        self.layers
+            .last()
+            .map_or(0, |last| last.before + last.table.count())
+    }
+
+    fn position(&self, id: &Id) -> Result<Option<u32>, BackendError> {
+        for layer in self.layers.iter().rev() {
+            let found = layer.table.find(&layer.source, id);
+            if let Some(at) = found.map_err(io("read", &layer.path))? {
+                return Ok(Some(layer.before + at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn id(&self, position: u32) -> Result<Id, BackendError> {
+        let layer = self.layer(position);
+        let id = layer.table.id(&layer.source, position - layer.before);
+        id.map_err(io("read", &layer.path))
+    }
+
+    fn generation(&self, position: u32) -> Result<u32, BackendError> {
+        let (_, row) = self.row(position)?;
+        Ok(number(row, self.format.id_len() + 8) >> 2)
+    }
+
+    fn parents(&self, position: u32, into: &mut Vec<u32>) -> Result<(), BackendError> {
+        let (layer, row) = self.row(position)?;
+        let id_len = self.format.id_len();
+        let (first, second) = (number(row, id_len), number(row, id_len + 4));
+        if first != NO_PARENT {
+            into.push(first);
+        }
+        if second & MORE_PARENTS == 0 {
+            if second != NO_PARENT {
+                into.push(second);
+            }
+            return Ok(());
+        }
+        for edge in second & !MORE_PARENTS.. {
+            if edge >= layer.edges.count {
+                return Err(corrupt(&layer.path, "a list of parents has no end"));
+            }
+            let parent = number(layer.edges.row(layer, edge)?, 0);
+            into.push(parent & !MORE_PARENTS);
+            if parent & MORE_PARENTS != 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn time(&self, position: u32) -> Result<i64, BackendError> {
+        let (_, row) = self.row(position)?;
+        let id_len = self.format.id_len();
+        let (high, low) = (number(row, id_len + 8), number(row, id_len + 12));
+        Ok(i64::from(high & 3) << 32 | i64::from(low))
+    }
+
+    fn tree(&self, position: u32) -> Result<Id, BackendError> {
+        let (_, row) = self.row(position)?;
+        Ok(Id::from_bytes(&row[..self.format.id_len()]).expect("20 or 32 bytes"))
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// Rows of one length in a file, read by the block as they are asked for, and kept.
+struct Rows {
+    at: u64,
+    row_len: usize,
+    count: u32,
+    blocks: Vec<OnceLock<Box<[u8]>>>,
+}
+
+/// How many rows a block has: about 64 KiB.
+const BLOCK: u32 = 2048;
+
+impl Rows {
+    fn new((at, len): (u64, u64), row_len: usize) -> Rows {
+        let count = u32::try_from(len / row_len as u64).unwrap_or(u32::MAX);
+        let mut blocks = Vec::new();
+        blocks.resize_with(count.div_ceil(BLOCK) as usize, OnceLock::new);
+        Rows {
+            at,
+            row_len,
+            count,
+            blocks,
+        }
+    }
+
+    /// A row below `count`.
+    fn row(&self, layer: &Layer, at: u32) -> Result<&[u8]> {
+        let (block, within) = (at / BLOCK, (at % BLOCK) as usize * self.row_len);
+        let bytes = match self.blocks[block as usize].get() {
+            Some(bytes) => bytes,
+            None => {
+                let rows = BLOCK.min(self.count - block * BLOCK) as usize;
+                let place = self.at + u64::from(block) * BLOCK as u64 * self.row_len as u64;
+                let bytes = layer.source.read(place, rows * self.row_len);
+                let bytes: Box<[u8]> = bytes.map_err(io("read", &layer.path))?[..].into();
+                self.blocks[block as usize].get_or_init(|| bytes)
+            }
+        };
+        Ok(&bytes[within..within + self.row_len])
+    }
+}
 
 impl Layer {
     fn open(path: &Path, format: Format, before: u32) -> Result<Option<Layer>> {
@@ -162,65 +285,16 @@ impl Layer {
                 ids.1 == count * id_len as u64 && data.1 == count * (id_len as u64 + 16)
             })
             .ok_or_else(|| corrupt(path, "its chunks do not fit one another"))?;
+        if u64::from(before) + u64::from(table.count()) > u64::from(NO_PARENT) {
+            return Err(corrupt(path, "there are too many commits"));
+        }
         Ok(Some(Layer {
             path: path.into(),
             source,
             table,
-            data_at: data.0,
-            edges: found[3],
+            data: Rows::new(data, id_len + 16),
+            edges: Rows::new(found[3].unwrap_or_default(), 4),
             before,
         }))
     }
-
-    fn node(&self, at: u32, layers: &[Layer], format: Format) -> Result<Option<CommitNode>> {
-        let id_len = format.id_len();
-        let failed = || io("read", &self.path);
-        let place = self.data_at + u64::from(at) * (id_len as u64 + 16);
-        let row = self.source.read(place, id_len + 16).map_err(failed())?;
-        let number =
-            |at: usize| u32::from_be_bytes(row[at..at + 4].try_into().expect("four bytes"));
-        let (first, second) = (number(id_len), number(id_len + 4));
-        let (high, low) = (number(id_len + 8), number(id_len + 12));
-        let generation = high >> 2;
-        if generation == 0 || generation == LAST_GENERATION {
-            return Ok(None);
-        }
-        let mut parents = Vec::new();
-        if first != NO_PARENT {
-            parents.push(parent(first, layers, &self.path)?);
-        }
-        if second & MORE_PARENTS != 0 {
-            let mut edge = u64::from(second & !MORE_PARENTS);
-            let (start, length) = self.edges.unwrap_or_default();
-            loop {
-                if edge >= length / 4 {
-                    return Err(corrupt(&self.path, "a list of parents has no end"));
-                }
-                let found = self.source.u32(start + 4 * edge).map_err(failed())?;
-                parents.push(parent(found & !MORE_PARENTS, layers, &self.path)?);
-                if found & MORE_PARENTS != 0 {
-                    break;
-                }
-                edge += 1;
-            }
-        } else if second != NO_PARENT {
-            parents.push(parent(second, layers, &self.path)?);
-        }
-        Ok(Some(CommitNode {
-            parents,
-            generation,
-            time: i64::from(high & 3) << 32 | i64::from(low),
-        }))
-    }
-}
-
-/// The commit of this number, counted through all layers.
-fn parent(number: u32, layers: &[Layer], path: &Path) -> Result<Id> {
-    let layer = layers.iter().rev().find(|layer| number >= layer.before);
-    let layer = layer.filter(|layer| number - layer.before < layer.table.count());
-    let layer = layer.ok_or_else(|| corrupt(path, "a parent is not in it"))?;
-    layer
-        .table
-        .id(&layer.source, number - layer.before)
-        .map_err(io("read", &layer.path))
 }

@@ -54,7 +54,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use irmin::{Backend, BackendError, CommitNode, Format, Id, Object, RefEdit, RefName, UpdateError};
+use irmin::{
+    Backend, BackendError, CommitIndex, Format, Id, Object, RefEdit, RefName, UpdateError,
+};
 
 use irmin_packfile::{GiveOptions, Given, PackError, PackStore, TakeOptions, Taken};
 
@@ -230,12 +232,12 @@ impl Backend for Git {
         self.refs.generation()
     }
 
-    fn commit_node(&self, id: &Id) -> Result<Option<CommitNode>, BackendError> {
+    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
         // The graph knows nothing of parents that are left out.
         if self.shallow_file().exists() {
             return Ok(None);
         }
-        self.graph.node(id)
+        Ok(self.graph.commits()?.map(|commits| commits as _))
     }
 
     fn shallow(&self) -> Result<Vec<Id>, BackendError> {

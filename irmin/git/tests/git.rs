@@ -4,9 +4,10 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use common::{FORMATS, append, command, delete, files, fsck, git, name, set, snapshot, try_git};
-use irmin::{Backend, Expect, Kind, Object};
+use irmin::{Backend, Expect, Id, Kind, Object};
 use irmin_git::{Durability, Git, Options};
 
 fn relaxed(at: &Path) -> Git {
@@ -415,7 +416,7 @@ fn the_commit_graph_tells_parents_and_generations() {
         for n in 0..40 {
             ids.push(append(&store, "refs/heads/main", n));
         }
-        assert_eq!(store.commit_node(&ids[0]).unwrap(), None);
+        assert!(store.commit_index().unwrap().is_none());
         git(at, &["commit-graph", "write", "--reachable", "--split"]);
         let side = snapshot(format, &ids[..1], &files(1), "side\n");
         let side_id = side.last().unwrap().id;
@@ -432,18 +433,27 @@ fn the_commit_graph_tells_parents_and_generations() {
             &["commit-graph", "write", "--reachable", "--split=no-merge"],
         );
         for _ in 0..2 {
-            let first = store.commit_node(&ids[0]).unwrap().unwrap();
-            assert_eq!(
-                (first.generation, first.parents.len(), first.time),
-                (1, 0, 1_429_538_400)
-            );
-            let last = store.commit_node(&ids[39]).unwrap().unwrap();
-            assert_eq!((last.generation, &last.parents[..]), (40, &ids[38..39]));
-            let octopus = store.commit_node(&octopus_id).unwrap().unwrap();
-            assert_eq!(
-                (octopus.generation, &octopus.parents[..]),
-                (41, &parents[..])
-            );
+            let index = store.commit_index().unwrap().unwrap();
+            let position = |id: &Id| index.position(id).unwrap().unwrap();
+            let node = |id: &Id| {
+                let mut parents = Vec::new();
+                index.parents(position(id), &mut parents).unwrap();
+                let parents = parents.iter().map(|at| index.id(*at).unwrap());
+                (
+                    index.generation(position(id)).unwrap(),
+                    parents.collect::<Vec<_>>(),
+                )
+            };
+            assert_eq!(node(&ids[0]), (1, vec![]));
+            assert_eq!(index.time(position(&ids[0])).unwrap(), 1_429_538_400);
+            assert_eq!(node(&ids[39]), (40, vec![ids[38]]));
+            assert_eq!(node(&octopus_id), (41, parents.to_vec()));
+            for id in &ids {
+                let tree = git(at, &["rev-parse", &format!("{id}^{{tree}}")]);
+                assert_eq!(index.tree(position(id)).unwrap().to_string(), tree.trim());
+            }
+            let again = store.commit_index().unwrap().unwrap();
+            assert!(Arc::ptr_eq(&index, &again), "the same while it is the same");
             // The same from one file.
             git(at, &["commit-graph", "write", "--reachable"]);
         }
@@ -452,6 +462,7 @@ fn the_commit_graph_tells_parents_and_generations() {
         git(shallow.path(), &["clone", "-q", "--depth=2", &from, "s"]);
         let store = relaxed(&shallow.path().join("s"));
         assert_eq!(store.shallow().unwrap(), [ids[38]]);
+        assert!(store.commit_index().unwrap().is_none());
     }
 }
 

@@ -1,22 +1,42 @@
-//! Commits with their generations, in memory, as far as questions were asked.
+//! Commits with their generations: those of the backend's index, and all others in memory, as far as
+//! questions were asked.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use spin::RwLock;
 
-use crate::raw::{CommitData, Malformed};
-use crate::{Backend, Id, Kind, ReadError};
+use crate::raw::CommitData;
+use crate::{Backend, BackendError, CommitIndex, Id, Kind, ReadError};
 
-/// An append-only graph of commits. A node is a number; its generation is one more than the
-/// greatest of its parents', so that an ancestor's is always smaller.
+/// A graph of commits that grows as it is asked. A node is a number; its generation is greater than
+/// those of its parents.
+///
+/// Locks are held for a few microseconds and never while anything is read: whoever asks computes in
+/// turns, see [`Graph::read`].
 #[derive(Default)]
 pub(crate) struct Index {
+    state: RwLock<Graph>,
+}
+
+/// The numbers of an older graph were used: the question has to be asked again.
+pub(super) struct Outdated;
+
+/// The graph at one moment. Nodes below `known` are positions in the backend's index; after them
+/// come those that were read.
+#[derive(Default)]
+pub(super) struct Graph {
+    /// Counts how often all was forgotten.
+    epoch: u64,
+    index: Option<Arc<dyn CommitIndex>>,
+    known: u32,
+    shallow: Arc<[Id]>,
     hasher: DefaultHashBuilder,
     by_id: HashTable<u32>,
     nodes: Vec<Node>,
     parents: Vec<u32>,
-    shallow: Option<Vec<Id>>,
 }
 
 struct Node {
@@ -32,44 +52,247 @@ struct Node {
 
 const NOT_READ: u32 = u32::MAX;
 
+/// How many steps are made before others have their turn.
+const TURN: usize = 1024;
+
+/// One question about the graph.
+#[derive(Clone)]
+pub(super) struct Asking<'a> {
+    backend: &'a dyn Backend,
+    index: &'a Index,
+    known: Option<Arc<dyn CommitIndex>>,
+    shallow: Arc<[Id]>,
+    epoch: u64,
+}
+
+/// What stops a question: an answer that cannot be had, or a graph that changed meanwhile.
+pub(super) enum Stop {
+    Outdated,
+    Failed(ReadError),
+}
+
+impl From<Outdated> for Stop {
+    fn from(_: Outdated) -> Stop {
+        Stop::Outdated
+    }
+}
+
+impl<E: Into<ReadError>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Failed(error.into())
+    }
+}
+
 impl Index {
-    pub(super) fn id(&self, node: u32) -> Id {
-        self.nodes[node as usize].id
+    /// Answers a question, again from the start when the graph was made anew meanwhile: the backend
+    /// has another index of commits, or the store became shallow, or is no longer.
+    pub(super) fn ask<T>(
+        &self,
+        backend: &dyn Backend,
+        mut question: impl FnMut(&Asking<'_>) -> Result<T, Stop>,
+    ) -> Result<T, ReadError> {
+        loop {
+            let asking = self.begin(backend)?;
+            match question(&asking) {
+                Ok(answer) => return Ok(answer),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Outdated) => {}
+            }
+        }
     }
 
-    pub(super) fn generation(&self, node: u32) -> u32 {
-        self.nodes[node as usize].generation
+    fn begin<'a>(&'a self, backend: &'a dyn Backend) -> Result<Asking<'a>, BackendError> {
+        let index = backend.commit_index()?;
+        let mut shallow = backend.shallow()?;
+        shallow.sort_unstable();
+        let is_same = |graph: &Graph| {
+            let same_index = match (&graph.index, &index) {
+                (None, None) => true,
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            };
+            same_index && graph.shallow[..] == shallow[..]
+        };
+        let asking = |graph: &Graph| Asking {
+            backend,
+            index: self,
+            known: graph.index.clone(),
+            shallow: graph.shallow.clone(),
+            epoch: graph.epoch,
+        };
+        {
+            let graph = self.state.read();
+            if is_same(&graph) {
+                return Ok(asking(&graph));
+            }
+        }
+        let mut new = Graph {
+            known: index.as_ref().map_or(0, |index| index.len()),
+            shallow: shallow.clone().into(),
+            index: index.clone(),
+            ..Graph::default()
+        };
+        let mut graph = self.state.write();
+        if is_same(&graph) {
+            return Ok(asking(&graph));
+        }
+        new.epoch = graph.epoch + 1;
+        let old = core::mem::replace(&mut *graph, new);
+        let asking = asking(&graph);
+        drop(graph);
+        drop(old);
+        Ok(asking)
+    }
+}
+
+impl Asking<'_> {
+    /// Looks at the graph. What is done with it takes no more than a [`TURN`].
+    pub(super) fn read<T>(
+        &self,
+        look: impl FnOnce(&Graph, usize) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let graph = self.index.state.read();
+        if graph.epoch != self.epoch {
+            return Err(Stop::Outdated);
+        }
+        look(&graph, TURN)
     }
 
-    pub(super) fn is_shallow(&self, node: u32) -> bool {
-        self.nodes[node as usize].is_shallow
-    }
-
-    pub(super) fn parents(&self, node: u32) -> core::ops::Range<usize> {
-        let Node { first, count, .. } = self.nodes[node as usize];
-        first as usize..(first + count) as usize
-    }
-
-    pub(super) fn parent(&self, at: usize) -> u32 {
-        self.parents[at]
+    fn write<T>(&self, change: impl FnOnce(&mut Graph) -> T) -> Result<T, Outdated> {
+        let mut graph = self.index.state.write();
+        if graph.epoch != self.epoch {
+            return Err(Outdated);
+        }
+        Ok(change(&mut graph))
     }
 
     /// The commit's node, with its generation.
-    pub(super) fn load(&mut self, backend: &dyn Backend, id: &Id) -> Result<u32, ReadError> {
-        let node = self.node(id);
-        self.know(backend, node)?;
+    pub(super) fn load(&self, id: &Id) -> Result<u32, Stop> {
+        let position = self.position(id)?;
+        let node = match position {
+            Some(position) => position,
+            None => self.write(|graph| graph.node(id))?,
+        };
+        self.know(node)?;
         Ok(node)
     }
 
+    fn position(&self, id: &Id) -> Result<Option<u32>, BackendError> {
+        match &self.known {
+            Some(index) => index.position(id),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds a node's parents and generation. All commits before it that are not known yet, back to
+    /// those of the backend's index, are read, once.
+    pub(super) fn know(&self, node: u32) -> Result<(), Stop> {
+        let mut open = alloc::vec![node];
+        loop {
+            let next = self.write(|graph| graph.generations(&mut open, TURN))?;
+            match next {
+                Next::Done => return Ok(()),
+                Next::More => {}
+                Next::Read(node, id) => {
+                    let (links, is_shallow) = self.links(&id)?;
+                    self.write(|graph| graph.add(node, &links, is_shallow))?;
+                }
+            }
+        }
+    }
+
+    /// The parents of a commit that is read, and whether they are left out.
+    fn links(&self, id: &Id) -> Result<(Links, bool), Stop> {
+        if self.shallow.binary_search(id).is_ok() {
+            return Ok((Vec::new(), true));
+        }
+        let object = self.backend.read(id)?.ok_or(ReadError::Missing {
+            id: *id,
+            kind: Kind::Commit,
+        })?;
+        if object.kind != Kind::Commit {
+            let (kind, found) = (Kind::Commit, object.kind);
+            return Err(ReadError::WrongKind {
+                id: *id,
+                kind,
+                found,
+            }
+            .into());
+        }
+        let (_, parents) = CommitData::decode_links(self.backend.format(), &object.data)
+            .map_err(|malformed| ReadError::Malformed { id: *id, malformed })?;
+        let mut links = Vec::with_capacity(parents.len());
+        for parent in parents {
+            links.push((parent, self.position(&parent)?));
+        }
+        Ok((links, false))
+    }
+}
+
+/// Parents, each with its position if the backend's index has it.
+type Links = Vec<(Id, Option<u32>)>;
+
+/// What is to be done to know a generation.
+enum Next {
+    Done,
+    More,
+    Read(u32, Id),
+}
+
+impl Graph {
+    pub(super) fn id(&self, node: u32) -> Result<Id, BackendError> {
+        match (&self.index, self.own(node)) {
+            (_, Some(node)) => Ok(node.id),
+            (Some(index), None) => index.id(node),
+            (None, None) => unreachable!("without an index all nodes are read"),
+        }
+    }
+
+    fn own(&self, node: u32) -> Option<&Node> {
+        Some(&self.nodes[node.checked_sub(self.known)? as usize])
+    }
+
+    /// `None` while it is not known.
+    pub(super) fn generation(&self, node: u32) -> Result<Option<u32>, BackendError> {
+        let generation = match (&self.index, self.own(node)) {
+            (_, Some(node)) => node.generation,
+            (Some(index), None) => index.generation(node)?.max(1),
+            (None, None) => unreachable!("without an index all nodes are read"),
+        };
+        Ok((generation > 0).then_some(generation))
+    }
+
+    pub(super) fn is_shallow(&self, node: u32) -> bool {
+        self.own(node).is_some_and(|node| node.is_shallow)
+    }
+
+    /// Puts the parents of a node that is known into a list.
+    pub(super) fn parents(&self, node: u32, into: &mut Vec<u32>) -> Result<(), BackendError> {
+        into.clear();
+        match (&self.index, self.own(node)) {
+            (_, Some(Node { first, count, .. })) => {
+                let range = *first as usize..(first + count) as usize;
+                into.extend_from_slice(&self.parents[range]);
+            }
+            (Some(index), None) => {
+                index.parents(node, into)?;
+                if into.iter().any(|parent| *parent >= self.known) {
+                    return Err(contradiction());
+                }
+            }
+            (None, None) => unreachable!("without an index all nodes are read"),
+        }
+        Ok(())
+    }
+
+    /// The node of a commit that the backend's index does not have.
     fn node(&mut self, id: &Id) -> u32 {
         let hash = self.hasher.hash_one(id);
-        if let Some(node) = self
-            .by_id
-            .find(hash, |node| self.nodes[*node as usize].id == *id)
-        {
+        let at = |node: &u32| (node - self.known) as usize;
+        if let Some(node) = self.by_id.find(hash, |node| self.nodes[at(node)].id == *id) {
             return *node;
         }
-        let node = self.nodes.len() as u32;
+        let node = self.known + self.nodes.len() as u32;
         self.nodes.push(Node {
             id: *id,
             is_shallow: false,
@@ -79,84 +302,64 @@ impl Index {
         });
         let (nodes, hasher) = (&self.nodes, &self.hasher);
         self.by_id
-            .insert_unique(hash, node, |node| hasher.hash_one(nodes[*node as usize].id));
+            .insert_unique(hash, node, |node| hasher.hash_one(nodes[at(node)].id));
         node
     }
 
-    /// Finds a node's parents and generation. Where the backend has no index, all commits before it
-    /// that are not known yet are read, once.
-    pub(super) fn know(&mut self, backend: &dyn Backend, node: u32) -> Result<(), ReadError> {
-        if self.generation(node) > 0 {
-            return Ok(());
+    /// Keeps what was read of a node.
+    fn add(&mut self, node: u32, links: &[(Id, Option<u32>)], is_shallow: bool) {
+        let at = (node - self.known) as usize;
+        // Somebody else may have asked for it too.
+        if self.nodes[at].count != NOT_READ {
+            return;
         }
-        let mut open = alloc::vec![node];
-        while let Some(&node) = open.last() {
-            if self.generation(node) > 0 {
+        let first = self.parents.len() as u32;
+        for (id, position) in links {
+            let parent = position.unwrap_or_else(|| self.node(id));
+            self.parents.push(parent);
+        }
+        let node = &mut self.nodes[at];
+        (node.first, node.count) = (first, links.len() as u32);
+        (node.generation, node.is_shallow) = (u32::from(is_shallow), is_shallow);
+    }
+
+    /// Computes the generation of the last node that is open, and of those before it, as far as all
+    /// is read.
+    fn generations(&mut self, open: &mut Vec<u32>, steps: usize) -> Next {
+        for _ in 0..steps {
+            let Some(&number) = open.last() else {
+                return Next::Done;
+            };
+            let Some(node) = self.own(number).filter(|node| node.generation == 0) else {
                 open.pop();
                 continue;
-            }
-            if self.nodes[node as usize].count == NOT_READ {
-                self.read(backend, node)?;
-                continue;
+            };
+            if node.count == NOT_READ {
+                return Next::Read(number, node.id);
             }
             let mut generation = 1;
             let before = open.len();
-            for at in self.parents(node) {
-                let parent = self.parents[at];
+            for &parent in &self.parents[node.first as usize..(node.first + node.count) as usize] {
+                // A generation that cannot be read is found out by who walks there.
                 match self.generation(parent) {
-                    0 => open.push(parent),
-                    parent => generation = generation.max(parent.saturating_add(1)),
+                    Ok(None) => open.push(parent),
+                    Ok(Some(parent)) => generation = generation.max(parent.saturating_add(1)),
+                    Err(_) => {}
                 }
             }
             if open.len() == before {
-                self.nodes[node as usize].generation = generation;
+                let at = (number - self.known) as usize;
+                self.nodes[at].generation = generation;
                 open.pop();
             }
         }
-        Ok(())
+        Next::More
     }
+}
 
-    fn read(&mut self, backend: &dyn Backend, node: u32) -> Result<(), ReadError> {
-        let id = self.id(node);
-        if self.shallow.is_none() {
-            let mut shallow = backend.shallow()?;
-            shallow.sort_unstable();
-            self.shallow = Some(shallow);
-        }
-        let is_shallow = self
-            .shallow
-            .as_ref()
-            .is_some_and(|shallow| shallow.binary_search(&id).is_ok());
-        let (parents, generation) = if is_shallow {
-            (Vec::new(), 1)
-        } else if let Some(known) = backend.commit_node(&id)? {
-            (known.parents, known.generation)
-        } else {
-            let object = backend.read(&id)?.ok_or(ReadError::Missing {
-                id,
-                kind: Kind::Commit,
-            })?;
-            if object.kind != Kind::Commit {
-                return Err(ReadError::WrongKind {
-                    id,
-                    kind: Kind::Commit,
-                    found: object.kind,
-                });
-            }
-            let links = CommitData::decode_links(backend.format(), &object.data);
-            let (_, parents) =
-                links.map_err(|malformed: Malformed| ReadError::Malformed { id, malformed })?;
-            (parents, 0)
-        };
-        let first = self.parents.len() as u32;
-        for parent in &parents {
-            let parent = self.node(parent);
-            self.parents.push(parent);
-        }
-        let count = parents.len() as u32;
-        let node = &mut self.nodes[node as usize];
-        (node.first, node.count, node.generation, node.is_shallow) =
-            (first, count, generation, is_shallow);
-        Ok(())
+/// A backend's index that cannot be.
+pub(super) fn contradiction() -> BackendError {
+    BackendError::Corrupt {
+        what: "the index of commits (parents and generations contradict each other)".into(),
     }
 }

@@ -62,7 +62,6 @@ impl Repo {
     ) -> Result<Vec<Id>, HistoryError> {
         self.store
             .index
-            .lock()
             .lcas(&*self.store.backend, &[a.id()], &[b.id()], limit)
     }
 }
@@ -75,7 +74,6 @@ impl Commit {
     pub fn has_ancestor(&self, other: &Commit) -> Result<bool, ReadError> {
         self.store
             .index
-            .lock()
             .is_ancestor(&*self.store.backend, &other.id(), &self.id())
     }
 

@@ -1,10 +1,14 @@
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::HistoryError;
-use crate::{Backend, Commit, Format, Id, Info, Memory, Repo, Signature};
+use crate::{
+    Backend, BackendError, Commit, CommitIndex, Format, Id, Info, Memory, Object, ReadError,
+    RefEdit, RefName, Repo, Signature, UpdateError,
+};
 
 fn commit(repo: &Repo, parents: &[&Commit], n: usize) -> Commit {
     let who = Signature::new("A", "a@b", n as i64, 0);
@@ -164,4 +168,173 @@ fn a_shallow_store_works_up_to_its_edge_and_calls_nothing_unrelated() {
     );
     let new = commit(&part, &[&a, &b], 6);
     assert_eq!(part.lcas(&new, &b).unwrap(), [b.id()]);
+}
+
+/// A backend with an index of the commits that it had when it was made.
+struct Indexed {
+    memory: Memory,
+    index: spin::Mutex<Option<Arc<Table>>>,
+}
+
+#[derive(Default)]
+struct Table {
+    ids: Vec<Id>,
+    parents: Vec<Vec<u32>>,
+    generations: Vec<u32>,
+    commits: Vec<(i64, Id)>,
+}
+
+impl Table {
+    fn of(commits: &[Commit]) -> Table {
+        let mut table = Table::default();
+        for commit in commits {
+            let at = |id: &Id| table.ids.iter().position(|other| other == id).unwrap() as u32;
+            let parents: Vec<u32> = commit.parents().iter().map(at).collect();
+            let highest = parents.iter().map(|at| table.generations[*at as usize]);
+            table.generations.push(1 + highest.max().unwrap_or(0));
+            table.parents.push(parents);
+            table.ids.push(commit.id());
+            let data = commit.data();
+            table.commits.push((data.committer.seconds(), data.tree));
+        }
+        table
+    }
+}
+
+impl CommitIndex for Table {
+    fn len(&self) -> u32 {
+        self.ids.len() as u32
+    }
+    fn position(&self, id: &Id) -> Result<Option<u32>, BackendError> {
+        let found = self.ids.iter().position(|other| other == id);
+        Ok(found.map(|at| at as u32))
+    }
+    fn id(&self, position: u32) -> Result<Id, BackendError> {
+        Ok(self.ids[position as usize])
+    }
+    fn generation(&self, position: u32) -> Result<u32, BackendError> {
+        Ok(self.generations[position as usize])
+    }
+    fn parents(&self, position: u32, into: &mut Vec<u32>) -> Result<(), BackendError> {
+        into.extend_from_slice(&self.parents[position as usize]);
+        Ok(())
+    }
+    fn time(&self, position: u32) -> Result<i64, BackendError> {
+        Ok(self.commits[position as usize].0)
+    }
+    fn tree(&self, position: u32) -> Result<Id, BackendError> {
+        Ok(self.commits[position as usize].1)
+    }
+}
+
+impl Backend for Indexed {
+    fn format(&self) -> Format {
+        self.memory.format()
+    }
+    fn read(&self, id: &Id) -> Result<Option<Object>, BackendError> {
+        self.memory.read(id)
+    }
+    fn contains(&self, id: &Id) -> Result<bool, BackendError> {
+        self.memory.contains(id)
+    }
+    fn write(&self, objects: &[Object]) -> Result<(), BackendError> {
+        self.memory.write(objects)
+    }
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<Id>, BackendError> {
+        self.memory.ids(prefix, limit)
+    }
+    fn head(&self, name: &RefName) -> Result<Option<Id>, BackendError> {
+        self.memory.head(name)
+    }
+    fn heads(&self, prefix: &str) -> Result<Vec<(RefName, Id)>, BackendError> {
+        self.memory.heads(prefix)
+    }
+    fn update(&self, edits: &[RefEdit]) -> Result<(), UpdateError> {
+        self.memory.update(edits)
+    }
+    fn flush(&self) -> Result<(), BackendError> {
+        self.memory.flush()
+    }
+    fn generation(&self) -> Result<u64, BackendError> {
+        self.memory.generation()
+    }
+    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
+        Ok(self.index.lock().clone().map(|index| index as _))
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_index_of_some_of_the_commits_changes_no_answer(
+        shape in shapes(), cut in any::<prop::sample::Index>(), later in any::<prop::sample::Index>(),
+        a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>(),
+    ) {
+        let plain = Repo::new(Memory::new(Format::Native));
+        let commits = history(&plain, &shape);
+        let backend = Arc::new(Indexed { memory: Memory::new(Format::Native), index: spin::Mutex::default() });
+        let repo = Repo::new(backend.clone());
+        let copies = history(&repo, &shape);
+        let (x, y) = (a.index(commits.len()), b.index(commits.len()));
+        let path = crate::Path::default();
+        // Without one, with one of a beginning of the history, and with a longer one.
+        let mut ends = [0, cut.index(commits.len()), later.index(commits.len())];
+        ends.sort_unstable();
+        for end in ends {
+            *backend.index.lock() = (end > 0).then(|| Arc::new(Table::of(&copies[..end])));
+            let (a, b) = (&copies[x], &copies[y]);
+            prop_assert_eq!(repo.lcas(a, b).unwrap(), plain.lcas(&commits[x], &commits[y]).unwrap());
+            prop_assert_eq!(a.has_ancestor(b).unwrap(), commits[x].has_ancestor(&commits[y]).unwrap());
+            let ids = |log: crate::Log| -> Vec<Id> { log.map(|one| one.unwrap().id()).collect() };
+            prop_assert_eq!(ids(a.log()), ids(commits[x].log()));
+            prop_assert_eq!(ids(a.log_of(path.clone())), ids(commits[x].log_of(path.clone())));
+        }
+    }
+}
+
+#[test]
+fn an_index_that_contradicts_itself_is_damage_and_no_endless_search() {
+    let memory = Memory::new(Format::Native);
+    let backend = Arc::new(Indexed {
+        memory,
+        index: spin::Mutex::default(),
+    });
+    let repo = Repo::new(backend.clone());
+    let mut commits = std::vec![commit(&repo, &[], 0)];
+    for n in 1..9 {
+        let tip = commits[n - 1].clone();
+        commits.push(commit(&repo, &[&tip], n));
+    }
+    let spoil: [fn(&mut Table); 3] = [
+        |table| table.parents[4] = std::vec![7],
+        |table| table.parents[4] = std::vec![4000],
+        |table| table.generations[3] = 99,
+    ];
+    for spoil in spoil {
+        let mut table = Table::of(&commits);
+        spoil(&mut table);
+        *backend.index.lock() = Some(Arc::new(table));
+        let result = repo.lcas(&commits[8], &commits[1]);
+        let damaged = matches!(
+            result,
+            Err(HistoryError::Read(ReadError::Backend(
+                BackendError::Corrupt { .. }
+            )))
+        );
+        assert!(damaged, "{result:?}");
+    }
+}
+
+#[test]
+fn a_store_that_becomes_shallow_or_whole_while_it_is_open_has_the_history_that_is_there() {
+    let backend = Arc::new(Memory::new(Format::GitSha1));
+    let repo = Repo::new(backend.clone());
+    let old = commit(&repo, &[], 0);
+    let (a, b) = (commit(&repo, &[&old], 1), commit(&repo, &[&old], 2));
+    assert_eq!(repo.lcas(&a, &b).unwrap(), [old.id()]);
+    backend.set_shallow(&[a.id(), b.id()]).unwrap();
+    assert!(matches!(repo.lcas(&a, &b), Err(HistoryError::Shallow)));
+    assert_eq!(a.log().count(), 1);
+    backend.set_shallow(&[]).unwrap();
+    assert_eq!(repo.lcas(&a, &b).unwrap(), [old.id()]);
+    assert_eq!(a.log().count(), 2);
 }

@@ -46,7 +46,7 @@ pub(super) fn merged(repo: &Repo, bases: Vec<Id>, rule: &dyn Rule) -> Result<Tre
         let from = match base.take() {
             Some(base) => base,
             None => {
-                let ancestors = repo.store.index.lock().lcas(
+                let ancestors = repo.store.index.lcas(
                     &*repo.store.backend,
                     &last.commits,
                     &[next],
