@@ -11,7 +11,7 @@ use mirage_http::{Client, Outgoing};
 use mirage_kit::device::{Sleep as _, Spawn as _, Stack as _, StackError, Task as _};
 use mirage_runtime::{Block, Runtime, Spawner, Timer, Wall};
 use mirage_sim::memory::{MemoryFlow, MemoryStack, Network};
-use mirage_sim::{Medium, Sim, World, explore};
+use mirage_sim::{Medium, Sim, explore};
 
 const CLIENTS: usize = 3;
 const KEYS: u64 = 5;
@@ -187,7 +187,7 @@ async fn live(runtime: Runtime<Sim>, shared: Rc<Shared>, seed: u64) {
 #[test]
 fn no_power_cut_takes_what_was_acknowledged_or_leaves_anything_half() {
     let totals = RefCell::new([0; 3]);
-    explore(0..40, |world| {
+    explore(0..30, |world| {
         let disk = world.disk("disk", 1 << 20);
         let disk = match world.seed() % 2 {
             0 => disk,
