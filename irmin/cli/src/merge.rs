@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use irmin::merge::{Conflict, MergeError, Three, Why, files_as_git};
-use irmin::{Commit, CommitError, Difference, Entry, ReadError, RefName, UpdateError};
+use irmin::{Commit, CommitError, Entry, Mode, ReadError, RefName, UpdateError};
 use serde_json::json;
 
 use crate::cli::Merge;
@@ -35,7 +35,7 @@ fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) 
     let merge = tried(place.repo.try_merge(&ours, &theirs, &files_as_git))?;
     if !merge.conflicts().is_empty() {
         let sides = [(ours_name, &ours), (theirs_name, &theirs)];
-        return conflicts(place, merge.conflicts(), sides, out);
+        return conflicts(merge.conflicts(), sides, out);
     }
     let tree = merge.tree()?.id();
     match out.json {
@@ -58,7 +58,7 @@ fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Re
         let tried = tried(place.repo.try_merge(&ours, &theirs, &files_as_git))?;
         if !tried.conflicts().is_empty() {
             let sides = [(branch.name().short(), &ours), (name, &theirs)];
-            return conflicts(place, tried.conflicts(), sides, out);
+            return conflicts(tried.conflicts(), sides, out);
         }
         let is_whole = is_whole(place, &ours, &theirs)?;
         let message = match &merge.message {
@@ -72,10 +72,7 @@ fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Re
                 .compare_and_set(Some(&ours), Some(&whole))
                 .map(|()| whole)
                 .map_err(MergeError::from),
-            None => branch.commit_merge(
-                &tried,
-                &identity::info(place, &message, merge.author.as_deref())?,
-            ),
+            None => branch.commit_merge(&tried, &identity::info(place, &message)?),
         };
         match result {
             // Somebody else moved it meanwhile.
@@ -129,16 +126,11 @@ fn tried<T>(result: std::result::Result<T, MergeError>) -> Result<T> {
 /// A side of a merge, with the name that was typed for it.
 type Side<'a> = (&'a str, &'a Commit);
 
-fn conflicts(
-    place: &Place,
-    conflicts: &[Conflict],
-    sides: [Side<'_>; 2],
-    out: &mut Output,
-) -> Result<u8> {
+fn conflicts(conflicts: &[Conflict], sides: [Side<'_>; 2], out: &mut Output) -> Result<u8> {
     let mut lines = BTreeSet::new();
     for conflict in conflicts {
         if !out.json {
-            lines.extend(paths_of_git(place, conflict, sides)?);
+            lines.extend(paths_of_git(conflict, sides)?);
             continue;
         }
         let why = match &conflict.why {
@@ -159,50 +151,41 @@ fn conflicts(
     Ok(1)
 }
 
-/// The paths at which `git merge-tree` sees this conflict. A file that is in a directory's way is put
-/// beside it, under a name with that of its side; below the directory, what the side with the file
-/// removed and the other changed is in conflict too (merge-ort.c, `unique_path`).
-fn paths_of_git(
-    place: &Place,
-    conflict: &Conflict,
-    sides: [Side<'_>; 2],
-) -> Result<BTreeSet<Vec<u8>>> {
+/// The paths at which `git merge-tree` sees this conflict. A file that is in a directory's way, and of
+/// two different kinds of entry a file (else both), is put beside it, under a name with that of its
+/// side (merge-ort.c, `unique_path`).
+fn paths_of_git(conflict: &Conflict, sides: [Side<'_>; 2]) -> Result<BTreeSet<Vec<u8>>> {
     let path = conflict.path.as_bytes();
-    let Three { base, ours, theirs } = &conflict.entries;
-    let is_dir = |entry: &Option<Entry>| entry.as_ref().is_some_and(Entry::is_dir);
-    let (name, dir) = match (is_dir(ours), is_dir(theirs)) {
-        _ if conflict.why != Why::FileAndDirectory => return Ok([path.into()].into()),
-        (true, _) => (sides[1].0, ours),
-        _ => (sides[0].0, theirs),
-    };
-    let beside = format!("~{}", name.replace('/', "_"));
-    let mut beside = [path, beside.as_bytes()].concat();
-    let wanted = beside.len();
-    let mut number = 0;
-    while sides.iter().try_fold(false, |taken, (_, side)| {
-        Ok::<_, ReadError>(taken || side.tree().entry(&beside)?.is_some())
-    })? {
-        beside.truncate(wanted);
-        beside.extend(format!("_{number}").into_bytes());
-        number += 1;
-    }
-    let mut paths = BTreeSet::from([beside]);
-    let id = |entry: &Option<Entry>| entry.as_ref().filter(|entry| entry.is_dir())?.id();
-    if let (Some(old), Some(new)) = (id(base), id(dir)) {
-        let (old, new) = (place.repo.tree(&old), place.repo.tree(&new));
-        for difference in old.diff(&new) {
-            match difference {
-                Ok(Difference {
-                    path: below,
-                    old: Some(_),
-                    new: Some(_),
-                }) => drop(paths.insert([path, b"/", below.as_bytes()].concat())),
-                Ok(_) => {}
-                // A merge of several common ancestors is written nowhere.
-                Err(ReadError::Missing { .. }) => break,
-                Err(error) => return Err(error.into()),
-            }
+    let Three { ours, theirs, .. } = &conflict.entries;
+    let beside = |(name, _): Side<'_>| -> Result<Vec<u8>> {
+        let beside = format!("~{}", name.replace('/', "_"));
+        let mut beside = [path, beside.as_bytes()].concat();
+        let wanted = beside.len();
+        let mut number = 0;
+        while sides.iter().try_fold(false, |taken, (_, side)| {
+            Ok::<_, ReadError>(taken || side.tree().entry(&beside)?.is_some())
+        })? {
+            beside.truncate(wanted);
+            beside.extend(format!("_{number}").into_bytes());
+            number += 1;
         }
-    }
+        Ok(beside)
+    };
+    let is_dir = |entry: &Option<Entry>| entry.as_ref().is_some_and(Entry::is_dir);
+    let kind = |entry: &Option<Entry>| match entry.as_ref().map(Entry::mode) {
+        Some(Mode::Executable) => Some(Mode::File),
+        kind => kind,
+    };
+    let paths = match (kind(ours), kind(theirs)) {
+        _ if conflict.why == Why::FileAndDirectory => {
+            [beside(sides[usize::from(is_dir(ours))])?].into()
+        }
+        (Some(a), Some(b)) if a != b => match (a, b) {
+            (Mode::File, _) => [beside(sides[0])?, path.into()].into(),
+            (_, Mode::File) => [path.into(), beside(sides[1])?].into(),
+            _ => [beside(sides[0])?, beside(sides[1])?].into(),
+        },
+        _ => [path.into()].into(),
+    };
     Ok(paths)
 }

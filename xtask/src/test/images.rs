@@ -30,9 +30,8 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-const EXAMPLES: [&str; 9] = [
+const EXAMPLES: [&str; 8] = [
     "examples/hello",
-    "examples/kv",
     "examples/echo",
     "examples/metrics",
     "examples/website",

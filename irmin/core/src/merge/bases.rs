@@ -20,8 +20,14 @@ struct Level {
 /// The tree that a merge starts from: that of the only common ancestor, or of a merge of all. Their
 /// common ancestors may be several again; the levels stand on a stack of their own.
 pub(super) fn merged(repo: &Repo, bases: Vec<Id>, rule: &dyn Rule) -> Result<Tree, MergeError> {
-    let level = |mut rest: Vec<Id>| -> Result<Level, MergeError> {
-        rest.reverse();
+    let level = |rest: Vec<Id>| -> Result<Level, MergeError> {
+        // The oldest first.
+        let mut timed = Vec::with_capacity(rest.len());
+        for id in rest {
+            timed.push((repo.commit(&id)?.data().committer.seconds(), id));
+        }
+        timed.sort_by(|a, b| b.cmp(a));
+        let mut rest: Vec<Id> = timed.into_iter().map(|(_, id)| id).collect();
         let first = rest.pop().expect("there is a common ancestor");
         Ok(Level {
             tree: repo.commit(&first)?.tree(),
@@ -34,6 +40,7 @@ pub(super) fn merged(repo: &Repo, bases: Vec<Id>, rule: &dyn Rule) -> Result<Tre
     let mut base: Option<Tree> = None;
     let mut merges = 0;
     loop {
+        let depth = levels.len();
         let last = levels.last_mut().expect("there is a level");
         let Some(next) = last.rest.last().copied() else {
             let done = levels.pop().expect("there is a level").tree;
@@ -67,7 +74,7 @@ pub(super) fn merged(repo: &Repo, bases: Vec<Id>, rule: &dyn Rule) -> Result<Tre
             return Err(MergeError::TooManyBases { limit: LIMIT });
         }
         let theirs = repo.commit(&next)?.tree();
-        last.tree = three::merge(&from, &last.tree, &theirs, rule, true)?
+        last.tree = three::merge(&from, &last.tree, &theirs, rule, depth)?
             .edit
             .finish()?;
         last.commits.push(next);

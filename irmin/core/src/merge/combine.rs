@@ -155,7 +155,10 @@ fn present<V: PartialEq + Clone>(
     theirs: Option<&V>,
 ) -> Result<Option<V>, Refused> {
     match (ours, theirs) {
-        (Some(ours), Some(theirs)) => inner.merge(base, ours, theirs).map(Some),
+        (Some(ours), Some(theirs)) => {
+            let merged = inner.merge(base, ours, theirs);
+            merged.map(Some).map_err(Refused::of_part)
+        }
         (ours, theirs) => match one_sided(&Three { base, ours, theirs }) {
             Some(value) => Ok(value.cloned()),
             None => Err(Refused::new("one side removed it and the other changed it")),
@@ -230,7 +233,7 @@ impl Merger<Vec<u8>> for Text {
         }
         let base = base.map_or(&[][..], |base| base);
         diff3::merge(base, ours, theirs).map_err(|line| {
-            Refused::new(alloc::format!(
+            Refused::of_lines(alloc::format!(
                 "both sides changed the text near line {line}"
             ))
         })
@@ -273,10 +276,11 @@ impl<S, T, A: Merger<S>, B: Merger<T>> Merger<(S, T)> for Pair<A, B> {
         ours: &(S, T),
         theirs: &(S, T),
     ) -> Result<(S, T), Refused> {
-        let first = self.0.merge(base.map(|base| &base.0), &ours.0, &theirs.0)?;
+        let first = self.0.merge(base.map(|base| &base.0), &ours.0, &theirs.0);
+        let second = self.1.merge(base.map(|base| &base.1), &ours.1, &theirs.1);
         Ok((
-            first,
-            self.1.merge(base.map(|base| &base.1), &ours.1, &theirs.1)?,
+            first.map_err(Refused::of_part)?,
+            second.map_err(Refused::of_part)?,
         ))
     }
 }

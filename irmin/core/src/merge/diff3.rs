@@ -5,84 +5,231 @@ use core::ops::Range;
 
 use hashbrown::HashMap;
 
+use super::Three;
+
 /// Merges. Changes merge if at least one unchanged line is between them, or they are the same.
 ///
 /// # Errors
 /// The number (from 1) of the base's line at which the first conflict begins.
-pub(super) fn merge<'a>(
-    base: &'a [u8],
-    ours: &'a [u8],
-    theirs: &'a [u8],
-) -> Result<Vec<u8>, usize> {
-    let [base, ours, theirs] = [base, ours, theirs].map(lines);
-    let mut numbers: HashMap<&'a [u8], u32> = HashMap::new();
-    let mut numbered = |lines: &[&'a [u8]]| -> Vec<u32> {
-        let number = |line: &&'a [u8]| {
-            let next = numbers.len() as u32;
-            *numbers.entry(*line).or_insert(next)
-        };
-        lines.iter().map(number).collect()
-    };
-    let (b, o, t) = (numbered(&base), numbered(&ours), numbered(&theirs));
-    let (our_hunks, their_hunks) = (hunks(&b, &o), hunks(&b, &t));
-    let mut merged = Vec::new();
-    let mut put = |lines: &[&[u8]]| lines.iter().for_each(|line| merged.extend_from_slice(line));
-    let (mut x, mut y, mut done) = (0, 0, 0);
-    loop {
-        let (our, their) = (our_hunks.get(x), their_hunks.get(y));
-        let (hunk, side) = match (our, their) {
-            (None, None) => break,
-            (Some(our), their) if their.is_none_or(|their| our.old.end < their.old.start) => {
-                x += 1;
-                (our, &ours)
-            }
-            (our, Some(their)) if our.is_none_or(|our| their.old.end < our.old.start) => {
-                y += 1;
-                (their, &theirs)
-            }
-            (Some(our), Some(their)) => {
-                // They meet: all that hang together, from the first line to the last.
-                let old_start = our.old.start.min(their.old.start);
-                let mut old_end = our.old.end.max(their.old.end);
-                let (first_x, first_y) = (x, y);
-                (x, y) = (x + 1, y + 1);
-                loop {
-                    if let Some(our) = our_hunks.get(x).filter(|our| our.old.start <= old_end) {
-                        old_end = old_end.max(our.old.end);
-                        x += 1;
-                    } else if let Some(their) = their_hunks
-                        .get(y)
-                        .filter(|their| their.old.start <= old_end)
-                    {
-                        old_end = old_end.max(their.old.end);
-                        y += 1;
-                    } else {
-                        break;
-                    }
-                }
-                let region = |hunks: &[Hunk]| {
-                    let (first, last) = (&hunks[0], &hunks[hunks.len() - 1]);
-                    first.new.start - (first.old.start - old_start)
-                        ..last.new.end + (old_end - last.old.end)
-                };
-                let our_region = region(&our_hunks[first_x..x]);
-                let their_region = region(&their_hunks[first_y..y]);
-                if o[our_region.clone()] != t[their_region] {
-                    return Err(old_start + 1);
-                }
-                put(&base[done..old_start]);
-                put(&ours[our_region]);
-                done = old_end;
-                continue;
-            }
-            (None, Some(_)) | (Some(_), None) => unreachable!("a hunk alone meets no other"),
-        };
-        put(&base[done..hunk.old.start]);
-        put(&side[hunk.new.clone()]);
-        done = hunk.old.end;
+pub(super) fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Vec<u8>, usize> {
+    let texts = Texts::new(base, ours, theirs);
+    let changes = texts.changes();
+    match changes.iter().find(|change| change.side == Side::Both) {
+        Some(conflict) => Err(conflict.line),
+        None => Ok(texts.written(&changes, ["", ""], 0)),
     }
-    put(&base[done..]);
-    Ok(merged)
+}
+
+/// Merges, with what both sides wrote where they are in conflict, between lines that begin with so
+/// many `<`, `=` and `>` and a label, as Git writes it: only the lines in which the two sides differ,
+/// and what is between two conflicts where that is no more than three lines.
+pub(super) fn marked(
+    base: &[u8],
+    ours: &[u8],
+    theirs: &[u8],
+    labels: [&str; 2],
+    size: usize,
+) -> Vec<u8> {
+    let texts = Texts::new(base, ours, theirs);
+    let mut changes = Vec::new();
+    for change in texts.changes() {
+        let is_small = change.ours.is_empty() || change.theirs.is_empty();
+        if change.side != Side::Both || is_small {
+            changes.push(change);
+            continue;
+        }
+        let hunks = hunks(
+            &texts.numbers.ours[change.ours.clone()],
+            &texts.numbers.theirs[change.theirs.clone()],
+        );
+        let inside = |range: Range<usize>, start: usize| start + range.start..start + range.end;
+        changes.extend(hunks.into_iter().map(|hunk| Change {
+            ours: inside(hunk.old, change.ours.start),
+            theirs: inside(hunk.new, change.theirs.start),
+            ..change
+        }));
+    }
+    let mut joined: Vec<Change> = Vec::new();
+    for change in changes {
+        match joined.last_mut() {
+            Some(last)
+                if last.side == Side::Both
+                    && change.side == Side::Both
+                    && change.ours.start - last.ours.end <= 3 =>
+            {
+                last.ours.end = change.ours.end;
+                last.theirs.end = change.theirs.end;
+            }
+            _ => joined.push(change),
+        }
+    }
+    texts.written(&joined, labels, size)
+}
+
+/// Three texts by lines.
+struct Texts<'a> {
+    ours: Vec<&'a [u8]>,
+    theirs: Vec<&'a [u8]>,
+    /// Equal lines have equal numbers.
+    numbers: Three<Vec<u32>>,
+}
+
+/// Lines that differ from the base's on one side or both.
+#[derive(Clone)]
+struct Change {
+    /// Whose lines are taken; `Both` is a conflict.
+    side: Side,
+    ours: Range<usize>,
+    theirs: Range<usize>,
+    /// Where in the base, from 1.
+    line: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Ours,
+    Theirs,
+    Both,
+}
+
+impl<'a> Texts<'a> {
+    fn new(base: &'a [u8], ours: &'a [u8], theirs: &'a [u8]) -> Texts<'a> {
+        let [base, ours, theirs] = [base, ours, theirs].map(lines);
+        let mut numbers: HashMap<&'a [u8], u32> = HashMap::new();
+        let mut numbered = |lines: &[&'a [u8]]| -> Vec<u32> {
+            let number = |line: &&'a [u8]| {
+                let next = numbers.len() as u32;
+                *numbers.entry(*line).or_insert(next)
+            };
+            lines.iter().map(number).collect()
+        };
+        let numbers = Three {
+            base: numbered(&base),
+            ours: numbered(&ours),
+            theirs: numbered(&theirs),
+        };
+        Texts {
+            ours,
+            theirs,
+            numbers,
+        }
+    }
+
+    /// All changes in order, those that meet as one.
+    fn changes(&self) -> Vec<Change> {
+        let Three { base, ours, theirs } = &self.numbers;
+        let (our_hunks, their_hunks) = (hunks(base, ours), hunks(base, theirs));
+        let mut changes = Vec::new();
+        let (mut x, mut y) = (0, 0);
+        // Where the base's line that is next stands on either side, less where it stands there.
+        let (mut our_shift, mut their_shift) = (0, 0);
+        let shifted = |range: &Range<usize>, shift: isize| {
+            let move_by = |at: usize| at.wrapping_add_signed(shift);
+            move_by(range.start)..move_by(range.end)
+        };
+        let shift = |hunk: &Hunk| hunk.new.end as isize - hunk.old.end as isize;
+        loop {
+            match (our_hunks.get(x), their_hunks.get(y)) {
+                (None, None) => break,
+                (Some(our), their) if their.is_none_or(|their| our.old.end < their.old.start) => {
+                    changes.push(Change {
+                        side: Side::Ours,
+                        ours: our.new.clone(),
+                        theirs: shifted(&our.old, their_shift),
+                        line: our.old.start + 1,
+                    });
+                    (x, our_shift) = (x + 1, shift(our));
+                }
+                (our, Some(their)) if our.is_none_or(|our| their.old.end < our.old.start) => {
+                    changes.push(Change {
+                        side: Side::Theirs,
+                        ours: shifted(&their.old, our_shift),
+                        theirs: their.new.clone(),
+                        line: their.old.start + 1,
+                    });
+                    (y, their_shift) = (y + 1, shift(their));
+                }
+                (Some(our), Some(their)) => {
+                    // They meet: all that hang together, from the first line to the last.
+                    let start = our.old.start.min(their.old.start);
+                    let mut end = our.old.end.max(their.old.end);
+                    let (our_start, their_start) = (our_shift, their_shift);
+                    (our_shift, their_shift) = (shift(our), shift(their));
+                    (x, y) = (x + 1, y + 1);
+                    loop {
+                        if let Some(our) = our_hunks.get(x).filter(|our| our.old.start <= end) {
+                            end = end.max(our.old.end);
+                            (x, our_shift) = (x + 1, shift(our));
+                        } else if let Some(their) =
+                            their_hunks.get(y).filter(|their| their.old.start <= end)
+                        {
+                            end = end.max(their.old.end);
+                            (y, their_shift) = (y + 1, shift(their));
+                        } else {
+                            break;
+                        }
+                    }
+                    let region = |from: isize, to: isize| {
+                        start.wrapping_add_signed(from)..end.wrapping_add_signed(to)
+                    };
+                    let our_region = region(our_start, our_shift);
+                    let their_region = region(their_start, their_shift);
+                    let is_same = ours[our_region.clone()] == theirs[their_region.clone()];
+                    changes.push(Change {
+                        side: if is_same { Side::Ours } else { Side::Both },
+                        ours: our_region,
+                        theirs: their_region,
+                        line: start + 1,
+                    });
+                }
+                (None, Some(_)) | (Some(_), None) => unreachable!("a hunk alone meets no other"),
+            }
+        }
+        changes
+    }
+
+    fn written(&self, changes: &[Change], labels: [&str; 2], size: usize) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut done = 0;
+        for Change {
+            side, ours, theirs, ..
+        } in changes
+        {
+            put(&mut text, &self.ours[done..ours.start]);
+            done = ours.end;
+            let (ours, theirs) = (&self.ours[ours.clone()], &self.theirs[theirs.clone()]);
+            match side {
+                Side::Ours => put(&mut text, ours),
+                Side::Theirs => put(&mut text, theirs),
+                Side::Both => {
+                    mark(&mut text, b'<', size, labels[0]);
+                    put(&mut text, ours);
+                    mark(&mut text, b'=', size, "");
+                    put(&mut text, theirs);
+                    mark(&mut text, b'>', size, labels[1]);
+                }
+            }
+        }
+        put(&mut text, &self.ours[done..]);
+        text
+    }
+}
+
+fn put(text: &mut Vec<u8>, lines: &[&[u8]]) {
+    lines.iter().for_each(|line| text.extend_from_slice(line));
+}
+
+/// A line of its own.
+fn mark(text: &mut Vec<u8>, sign: u8, size: usize, label: &str) {
+    if text.last().is_some_and(|last| *last != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend(core::iter::repeat_n(sign, size));
+    if !label.is_empty() {
+        text.push(b' ');
+        text.extend_from_slice(label.as_bytes());
+    }
+    text.push(b'\n');
 }
 
 fn lines(text: &[u8]) -> Vec<&[u8]> {

@@ -76,18 +76,40 @@ impl Rule for NoRule {
 pub struct Refused {
     /// For the person who has to decide.
     pub why: String,
+    is_of_lines: bool,
 }
 
 impl Refused {
     /// A refusal for this reason.
     pub fn new(why: impl Into<String>) -> Refused {
-        Refused { why: why.into() }
+        Refused {
+            why: why.into(),
+            is_of_lines: false,
+        }
+    }
+
+    /// A refusal because lines of the file, as a text, are in conflict: where common ancestors are
+    /// merged these lines are marked as Git marks them, and else the file is as in their own base.
+    pub fn of_lines(why: impl Into<String>) -> Refused {
+        Refused {
+            why: why.into(),
+            is_of_lines: true,
+        }
     }
 
     /// The same, of a part that has this name.
     pub fn inside(self, name: &str) -> Refused {
         Refused {
             why: alloc::format!("{name}: {}", self.why),
+            is_of_lines: false,
+        }
+    }
+
+    /// The same, of a part of the file.
+    fn of_part(self) -> Refused {
+        Refused {
+            is_of_lines: false,
+            ..self
         }
     }
 }
@@ -106,7 +128,8 @@ pub struct Conflict {
 /// What is in the way of a merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// One side has a file where the other has a directory.
+    /// One side has a file where the other has a directory. What is in the directory, and was there
+    /// before, has conflicts of its own where it was changed.
     FileAndDirectory,
     /// Both sides changed what the entry is (file, executable, link, module), or both changed a
     /// link or module.
@@ -118,6 +141,7 @@ pub enum Why {
 /// A merge that was tried. Nothing has moved and nothing is written; dropping it leaves no trace.
 #[derive(Clone)]
 pub struct Merge {
+    base: Tree,
     edit: TreeEdit,
     conflicts: Vec<Conflict>,
     sides: Option<Sides>,
@@ -135,6 +159,12 @@ impl Merge {
     /// What stands in the way, by path; none for a merge that can be committed.
     pub fn conflicts(&self) -> &[Conflict] {
         &self.conflicts
+    }
+
+    /// What the changes of both sides are counted from: the tree of the common ancestor, or what
+    /// several were merged into, which is written nowhere.
+    pub fn base(&self) -> &Tree {
+        &self.base
     }
 
     /// Decides a conflict: these contents, or no file. What was in the way at the path (a directory
@@ -160,6 +190,9 @@ impl Merge {
         }
         if let Some(at) = was {
             self.conflicts.remove(at);
+            // What was below is decided with it.
+            self.conflicts
+                .retain(|conflict| !conflict.path.is_in(&path));
         }
         Ok(was.is_some())
     }
@@ -185,13 +218,15 @@ impl Tree {
     /// # Panics
     /// If the trees are of different stores.
     pub fn merge(&self, base: &Tree, theirs: &Tree, rule: &dyn Rule) -> Result<Merge, MergeError> {
-        three::merge(base, self, theirs, rule, false)
+        three::merge(base, self, theirs, rule, 0)
     }
 }
 
 impl Repo {
     /// Tries to merge `theirs` into `ours`: from their common ancestor, or where there are several
-    /// from a merge of these, made in the same way (as Git's recursive strategy does).
+    /// from a merge of these, the oldest first, made as Git's recursive strategy makes it: what is in
+    /// conflict between them is as Git leaves it there, in files of text with lines marked; what a
+    /// rule of other values refuses is as in their own base.
     ///
     /// # Errors
     /// [`MergeError`]; `Unrelated` if they have no common ancestor. (Trees of unrelated histories can
@@ -211,6 +246,10 @@ impl Repo {
         };
         let mut merge = match whole {
             Some(whole) => Merge {
+                base: match whole == ours {
+                    true => theirs.tree(),
+                    false => ours.tree(),
+                },
                 edit: whole.tree().edit(),
                 conflicts: Vec::new(),
                 sides: None,

@@ -5,19 +5,23 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Conflict, Merge, MergeError, Rule, Three, Why};
+use super::{Conflict, Merge, MergeError, Rule, Three, Why, diff3};
 use crate::raw::Mode;
 use crate::tree::{Content, DirDiff, Entry, TreeEdit};
 use crate::{Id, Path, ReadError, Tree};
 
-/// Merges. In a merge of common ancestors (`virtual_base`) a conflict is none: what their own base
-/// has stays, so that whoever changed it has changed it.
+/// Merges. In a merge of common ancestors (`depth` is 1, or more where these have several common
+/// ancestors again) nothing is a conflict, and the tree is what Git makes of it, so that whoever
+/// changed what was in conflict there has changed it here: lines in conflict are marked, with longer
+/// marks the deeper it is; a file that one side removed and the other changed, or that became two
+/// different kinds of entry, is as in their own base; a file in a directory's way stands beside it.
+/// What a rule refuses to merge for other reasons than lines is as in their base too.
 pub(super) fn merge(
     base: &Tree,
     ours: &Tree,
     theirs: &Tree,
     rule: &dyn Rule,
-    virtual_base: bool,
+    depth: usize,
 ) -> Result<Merge, MergeError> {
     let mut edit = ours.edit();
     edit.stage(base);
@@ -26,7 +30,7 @@ pub(super) fn merge(
         trees: Three { base, ours, theirs },
         edit,
         rule,
-        virtual_base,
+        depth,
         conflicts: Vec::new(),
     };
     let root = |tree: &Tree| Some(tree.id());
@@ -48,11 +52,15 @@ pub(super) fn merge(
     } = work;
     conflicts.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Merge {
+        base: base.clone(),
         edit,
         conflicts,
         sides: None,
     })
 }
+
+/// What Git calls two common ancestors that it merges.
+const LABELS: [&str; 2] = ["Temporary merge branch 1", "Temporary merge branch 2"];
 
 /// A directory to merge; a side that has none counts as empty.
 struct Dir {
@@ -64,7 +72,7 @@ struct Work<'a> {
     trees: Three<&'a Tree>,
     edit: TreeEdit,
     rule: &'a dyn Rule,
-    virtual_base: bool,
+    depth: usize,
     conflicts: Vec<Conflict>,
 }
 
@@ -137,9 +145,7 @@ impl Work<'_> {
             // The file of before is gone on both sides.
             (Some(_), None) if theirs.is_none() => {}
             (None, Some(_)) if ours.is_none() => self.put(&path, entries.theirs)?,
-            (Some(_), None) | (None, Some(_)) => {
-                self.conflict(path, entries, Why::FileAndDirectory)?
-            }
+            (Some(_), None) | (None, Some(_)) => self.file_and_directory(path, entries, roots)?,
             (None, None) => {
                 let base = entries.base.clone().filter(|base| !base.is_dir());
                 match (base.is_some(), ours.is_some(), theirs.is_some()) {
@@ -153,17 +159,86 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn files(&mut self, path: Path, entries: Three<Option<Entry>>) -> Result<(), MergeError> {
-        let mode = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.mode);
-        let modes = Three {
-            base: mode(&entries.base),
-            ours: mode(&entries.ours),
-            theirs: mode(&entries.theirs),
+    /// One side has a file where the other has a directory. If nothing is left in the directory,
+    /// because all that was in it before is gone on either side, the file takes its place.
+    fn file_and_directory(
+        &mut self,
+        path: Path,
+        entries: Three<Option<Entry>>,
+        roots: Three<Option<Id>>,
+    ) -> Result<(), MergeError> {
+        let store = &self.trees.base.store;
+        let dir = |tree: &Tree, root: Option<Id>| Tree {
+            root: root.unwrap_or(store.empty),
+            ..tree.clone()
         };
+        // The side of the file has removed what was in the directory.
+        let inside = merge(
+            &dir(self.trees.base, roots.base),
+            &dir(self.trees.ours, roots.ours),
+            &dir(self.trees.theirs, roots.theirs),
+            self.rule,
+            self.depth,
+        )?;
+        let left = inside.edit.finish()?;
+        let is_ours = roots.ours.is_none();
+        let file = match is_ours {
+            true => entries.ours.clone(),
+            false => entries.theirs.clone(),
+        };
+        if inside.conflicts.is_empty() && left.is_empty()? {
+            return self.put(&path, file);
+        }
+        if self.depth == 0 {
+            let below = inside.conflicts.into_iter().map(|conflict| Conflict {
+                path: path.joined(conflict.path.as_bytes()),
+                ..conflict
+            });
+            self.conflicts.extend(below);
+            return self.conflict(path, entries, Why::FileAndDirectory);
+        }
+        let base = entries.base.filter(|base| !base.is_dir());
+        let beside = self.beside(&path, is_ours)?;
+        self.edit.remove(&path)?;
+        self.edit.set_dir(&path, &left)?;
+        self.put(&beside, base.or(file))
+    }
+
+    /// A name beside a path that nobody has, for a file of one of two common ancestors.
+    fn beside(&self, path: &Path, is_ours: bool) -> Result<Path, MergeError> {
+        let label = LABELS[usize::from(!is_ours)];
+        let wanted = alloc::format!("~{label}").into_bytes();
+        let mut name = [path.as_bytes(), &wanted].concat();
+        let end = name.len();
+        let Three { base, ours, theirs } = self.trees;
+        for number in 0.. {
+            let mut is_taken = self.edit.entry(&name)?.is_some();
+            for tree in [base, ours, theirs] {
+                is_taken |= tree.entry(&name)?.is_some();
+            }
+            if !is_taken {
+                break;
+            }
+            name.truncate(end);
+            name.extend_from_slice(alloc::format!("_{number}").as_bytes());
+        }
+        Ok(Path::new(name).map_err(ReadError::from)?)
+    }
+
+    fn files(&mut self, path: Path, mut entries: Three<Option<Entry>>) -> Result<(), MergeError> {
+        let mode = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.mode);
+        let (our_mode, their_mode) = (mode(&entries.ours), mode(&entries.theirs));
         let is_file =
             |mode: &Option<Mode>| matches!(mode, None | Some(Mode::File | Mode::Executable));
-        if ![modes.base, modes.ours, modes.theirs].iter().all(is_file) {
+        if !is_file(&our_mode) || !is_file(&their_mode) {
             return self.conflict(path, entries, Why::Mode);
+        }
+        if !is_file(&mode(&entries.base)) {
+            if our_mode.is_none() || their_mode.is_none() {
+                return self.conflict(path, entries, Why::Mode);
+            }
+            // Both made a file of what was none.
+            entries.base = None;
         }
         let content = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.content.clone());
         let contents = Three {
@@ -171,14 +246,19 @@ impl Work<'_> {
             ours: content(&entries.ours),
             theirs: content(&entries.theirs),
         };
-        let mode = match (modes.ours, modes.theirs) {
-            (Some(_), Some(_)) => match one_sided(&modes) {
+        let modes = Three {
+            base: mode(&entries.base),
+            ours: our_mode,
+            theirs: their_mode,
+        };
+        let mode = match (our_mode, their_mode) {
+            (Some(ours), Some(_)) => match one_sided(&modes).flatten() {
                 Some(mode) => mode,
+                None if self.depth > 0 => ours,
                 None => return self.conflict(path, entries, Why::Mode),
             },
-            (ours, theirs) => ours.or(theirs),
+            (ours, theirs) => ours.or(theirs).unwrap_or(Mode::File),
         };
-        let mode = mode.unwrap_or(Mode::File);
         // Contents and mode may have been changed by different sides.
         if contents.ours.is_some()
             && contents.theirs.is_some()
@@ -197,15 +277,18 @@ impl Work<'_> {
             ours: ours.as_ref(),
             theirs: theirs.as_ref(),
         };
-        match self.rule.merge(&path, contents) {
-            Ok(merged) => {
-                let entry = merged.map(|contents| Entry {
-                    mode,
-                    content: Content::Here(contents),
-                });
-                self.put(&path, entry)
+        let put = |contents: Bytes| Entry {
+            mode,
+            content: Content::Here(contents),
+        };
+        match (self.rule.merge(&path, contents), &ours, &theirs) {
+            (Ok(merged), ..) => self.put(&path, merged.map(put)),
+            (Err(refused), Some(ours), Some(theirs)) if self.depth > 0 && refused.is_of_lines => {
+                let base = base.as_deref().unwrap_or_default();
+                let marked = diff3::marked(base, ours, theirs, LABELS, 7 + 2 * self.depth);
+                self.put(&path, Some(put(marked.into())))
             }
-            Err(refused) => self.conflict(path, entries, Why::Refused(refused.why)),
+            (Err(refused), ..) => self.conflict(path, entries, Why::Refused(refused.why)),
         }
     }
 
@@ -215,7 +298,7 @@ impl Work<'_> {
         entries: Three<Option<Entry>>,
         why: Why,
     ) -> Result<(), MergeError> {
-        if self.virtual_base {
+        if self.depth > 0 {
             return self.put(&path, entries.base);
         }
         self.conflicts.push(Conflict { path, entries, why });
