@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use irmin::{BackendError, Commit, Expect, Id, Kind, RefEdit, RefName, UpdateError};
+use irmin::{BackendError, Commit, Expect, Id, Kind, Object, RefEdit, RefName, UpdateError};
 use irmin_packfile::TakeOptions;
 
 use super::upload::{Line, Lines};
@@ -259,18 +259,29 @@ fn objection(
 fn incomplete(host: &Host<'_>, new: Id) -> Result<Option<String>, ServerError> {
     let backend = host.repo.backend();
     let known = walk::tips(backend)?;
-    let found = match walk::found(backend, &[new], &known, &mut walk::Options::default()) {
+    let wrong = |object: &Object| {
+        let error = irmin::check_object(host.format(), object).err()?;
+        Some(format!("{}: {error}", object.id))
+    };
+    let mut check = |object: &Object| match wrong(object) {
+        Some(what) => Err(BackendError::Corrupt { what }.into()),
+        None => Ok(()),
+    };
+    let mut options = walk::Options {
+        check: Some(&mut check),
+        ..walk::Options::default()
+    };
+    let found = match walk::found(backend, &[new], &known, &mut options) {
         Ok(found) => found,
         Err(WalkError::Missing { id, kind }) => return Ok(Some(missing(kind, &id))),
         Err(WalkError::Backend(BackendError::Corrupt { what })) => return Ok(Some(what)),
         Err(error) => return Err(error.into()),
     };
-    for id in found.first.iter().chain(&found.trees) {
-        let Some(object) = backend.read(id)? else {
-            return Ok(Some(missing(Kind::Tree, id)));
-        };
-        if let Err(error) = irmin::check_object(host.format(), &object) {
-            return Ok(Some(format!("{id}: {error}")));
+    for id in &found.first {
+        match backend.read(id)?.as_ref().map(wrong) {
+            Some(None) => {}
+            Some(why) => return Ok(why),
+            None => return Ok(Some(missing(Kind::Commit, id))),
         }
     }
     for id in &found.blobs {

@@ -20,10 +20,15 @@ pub struct Options<'a> {
     pub have_cut: Option<&'a HashSet<Id>>,
     /// The most objects that are listed; more is [`WalkError::TooMany`].
     pub most: Option<usize>,
+    /// Called with each directory that is listed; an error ends the walk.
+    pub check: Option<Check<'a>>,
     /// Called now and then with how many objects are listed; `false` ends the walk
     /// ([`WalkError::Stopped`]).
     pub progress: Option<&'a mut dyn FnMut(usize) -> bool>,
 }
+
+/// Looks at an object that is listed.
+pub type Check<'a> = &'a mut dyn FnMut(&Object) -> Result<(), WalkError>;
 
 /// Lists what `wants` lead to and `haves` do not: tags and commits, newest first, then trees and
 /// contents. Each id comes once.

@@ -87,6 +87,9 @@ fn tree(
                 found.first.len() + found.trees.len() + found.blobs.len(),
             )?;
             let object = read(store, id, Kind::Tree)?;
+            if let Some(check) = &mut options.check {
+                check(&object)?;
+            }
             irmin::links(format, &object, &|_| false, &mut |link| {
                 if !seen.insert(link.id) {
                     return;
