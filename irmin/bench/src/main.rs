@@ -17,9 +17,10 @@ mod space;
 mod watch;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use measure::Bench;
 
@@ -63,26 +64,35 @@ const ROWS: [(&str, Measure); 9] = [
     ("space", space::measure),
 ];
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     // The measured child of another run of this program: see `child`.
-    if std::env::args().nth(1).as_deref() == Some(child::WORD) {
-        return child::run(std::env::args_os().skip(2));
+    let is_child = std::env::args().nth(1).as_deref() == Some(child::WORD);
+    let done = match is_child {
+        true => child::run(std::env::args_os().skip(2)),
+        false => run(Arguments::parse()),
+    };
+    if let Err(error) = done {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
     }
-    let arguments = Arguments::parse();
+    ExitCode::SUCCESS
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     let known = |name: &String| ROWS.iter().any(|(row, _)| row == name);
     for name in &arguments.rows {
         let names = ROWS.map(|(row, _)| row).join(" ");
         ensure!(known(name), "no row is called {name:?}; there are {names}");
     }
+    std::fs::create_dir_all(&arguments.cache)?;
     let bench = Bench {
         quick: arguments.quick,
         rounds: if arguments.quick { 3 } else { arguments.rounds },
-        cache: arguments.cache,
-        irmin: arguments.irmin,
+        cache: arguments.cache.canonicalize()?,
+        irmin: arguments.irmin.canonicalize().context("no command irmin")?,
         repository: arguments.repository,
         ours: arguments.ours.map(Duration::from_secs),
     };
-    std::fs::create_dir_all(&bench.cache)?;
     let mut failed = false;
     for (name, measure) in ROWS {
         if arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == name) {

@@ -9,19 +9,20 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::place::Place;
 
-/// Author, committer and message of a new commit.
-pub fn info(place: &Place, message: &str) -> Result<Info> {
+/// Author, committer and message of a new commit. `author` is `NAME <EMAIL>`.
+pub fn info(place: &Place, message: &str, author: Option<&str>) -> Result<Info> {
     let config = Config::read(&place.folder)?;
     let mut message = message.trim_end().to_string();
     message.push('\n');
     Ok(Info {
-        author: signature(&config, "author")?,
-        committer: signature(&config, "committer")?,
+        author: signature(&config, "author", author)?,
+        committer: signature(&config, "committer", None)?,
         message,
     })
 }
 
-fn signature(config: &Config, role: &str) -> Result<Signature> {
+fn signature(config: &Config, role: &str, given: Option<&str>) -> Result<Signature> {
+    let given = given.map(parse_author).transpose()?;
     let part = |part: &str, other: &str| {
         set(&variable(role, part))
             .or_else(|| config.get(&format!("{role}.{part}")).map(Into::into))
@@ -37,7 +38,10 @@ fn signature(config: &Config, role: &str) -> Result<Signature> {
                 )
             })
     };
-    let (name, email) = (part("name", "")?, part("email", "EMAIL")?);
+    let (name, email) = match given {
+        Some(given) => given,
+        None => (part("name", "")?, part("email", "EMAIL")?),
+    };
     let (seconds, minutes) = match set(&variable(role, "date")) {
         Some(date) => parse_date(&date).ok_or_else(|| {
             Failure::usage(
@@ -58,6 +62,23 @@ fn signature(config: &Config, role: &str) -> Result<Signature> {
         ));
     }
     Ok(signature)
+}
+
+/// The two halves of `NAME <EMAIL>`.
+fn parse_author(text: &str) -> Result<(String, String)> {
+    let halves = text
+        .trim_end()
+        .strip_suffix('>')
+        .and_then(|text| text.split_once('<'));
+    match halves {
+        Some((name, email)) if !email.contains(['<', '>']) => {
+            Ok((name.trim().into(), email.trim().into()))
+        }
+        _ => Err(Failure::usage(
+            format!("{text} is no author"),
+            "write it as 'Ada Lovelace <ada@example.org>'",
+        )),
+    }
 }
 
 fn variable(role: &str, part: &str) -> String {

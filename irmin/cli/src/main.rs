@@ -1,7 +1,7 @@
 //! `irmin`: a store that branches, merges and watches, at the shell.
 //!
-//! The store is a Git repository ([`place`] finds it), so that `git` itself can read, check and clone
-//! all that is made here. Names are resolved as Git resolves them, commits are signed
+//! The store is a Git repository, so that `git` itself can read, check and clone all that is made
+//! here, or one of irmin's own engine ([`place`] finds either). Names are resolved as Git resolves them, commits are signed
 //! with the names that Git would use ([`identity`]), and whatever comes from a repository is made
 //! harmless before it reaches a terminal ([`output`]).
 //!
@@ -14,12 +14,18 @@ mod branches;
 mod cli;
 mod config;
 mod failure;
+mod fsck;
+mod gc;
 mod graph;
 mod history;
 mod identity;
 mod merge;
 mod output;
+mod pipe;
 mod place;
+mod progress;
+mod serve;
+mod svg;
 mod tree;
 mod watch;
 mod write;
@@ -56,12 +62,18 @@ fn main() -> ExitCode {
 
 /// Does what was asked for; the exit code.
 fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
-    if let Command::Init(init) = &cli.command {
-        return place::init(init, cli.repo.as_deref(), out);
-    }
-    let place = Place::find(cli.repo.as_deref())?;
+    let repo = cli.repo.as_deref();
+    // What makes, checks or answers with a repository finds it in a way of its own.
     match &cli.command {
-        Command::Init(_) => Ok(0),
+        Command::Init(init) => return place::init(init, repo, out),
+        Command::Fsck(fsck) => return fsck::fsck(repo, fsck, out),
+        Command::Token(token) => return serve::token(token, out),
+        Command::UploadPack(pipe) => return pipe::upload_pack(pipe),
+        Command::ReceivePack(pipe) => return pipe::receive_pack(pipe),
+        _ => {}
+    }
+    let place = Place::find(repo)?;
+    match &cli.command {
         Command::Get(get) => tree::get(&place, get, out),
         Command::Ls(ls) => tree::ls(&place, ls, out),
         Command::Tree(list) => tree::tree(&place, list, out),
@@ -73,6 +85,14 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::Lcas(lcas) => history::lcas(&place, lcas, out),
         Command::Merge(merge) => merge::merge(&place, merge, out),
         Command::Watch(watch) => watch::watch(&place, watch, out),
-        Command::Dot(dot) => graph::dot(&place, dot, out),
+        Command::Dot(graph) => graph::dot(&place, graph, out),
+        Command::Svg(graph) => svg::svg(&place, graph, out),
+        Command::Gc(_) => gc::gc(&place, out),
+        Command::Serve(serve) => serve::serve(place, serve, out),
+        Command::Init(_)
+        | Command::Fsck(_)
+        | Command::Token(_)
+        | Command::UploadPack(_)
+        | Command::ReceivePack(_) => Ok(0),
     }
 }

@@ -72,7 +72,10 @@ fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Re
                 .compare_and_set(Some(&ours), Some(&whole))
                 .map(|()| whole)
                 .map_err(MergeError::from),
-            None => branch.commit_merge(&tried, &identity::info(place, &message)?),
+            None => branch.commit_merge(
+                &tried,
+                &identity::info(place, &message, merge.author.as_deref())?,
+            ),
         };
         match result {
             // Somebody else moved it meanwhile.

@@ -4,12 +4,18 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use irmin::{Format, Repo};
+use irmin::{BackendError, Format, Repo};
 use irmin_git::Git;
+use irmin_pack::{Files, Pack};
+use irmin_packfile::PackStore;
 use serde_json::json;
 
-use crate::cli::{Init, ObjectFormat};
+use crate::cli::{Init, ObjectFormat, StoreFormat};
+use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, quoted};
 
@@ -17,53 +23,182 @@ use crate::output::{Output, quoted};
 pub struct Place {
     /// The store in it.
     pub repo: Repo,
+    /// The same store, as packs go in and out.
+    pub store: Arc<dyn PackStore>,
+    /// What kind it is.
+    pub kind: Kind,
     /// The folder of the repository itself.
     pub folder: PathBuf,
 }
+
+/// What kind of repository it is.
+pub enum Kind {
+    /// A Git repository.
+    Git,
+    /// A store of irmin's own engine.
+    Native(Arc<Pack<Files>>),
+}
+
+/// Where a native store is in a folder that is no store itself, as `.git` is.
+const INSIDE: &str = ".irmin";
+/// How long another process may hold a native store before it is an error: as long as Git's locks.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Place {
     /// The repository that `repo` or a folder above it is or holds; without it that of `GIT_DIR`, or
     /// of the current folder.
     pub fn find(repo: Option<&Path>) -> Result<Place> {
-        let folder = match (repo, env::var_os("GIT_DIR")) {
-            (None, Some(folder)) => PathBuf::from(folder),
-            (repo, _) => upwards(repo.unwrap_or(Path::new(".")))?,
-        };
-        let git = Git::open(folder)?;
-        let folder = git.path().into();
-        Ok(Place {
-            repo: Repo::new(git),
+        Place::open(locate(repo)?)
+    }
+
+    /// The repository that this folder is or holds. No other folder is looked at.
+    pub fn at(folder: &Path) -> Result<Place> {
+        match repository(folder) {
+            Some(found) => Place::open(found),
+            None => Err(Failure::usage(
+                format!("there is no repository in {}", shown(folder)),
+                "give the folder of a Git repository or of an irmin store",
+            )),
+        }
+    }
+
+    fn open(found: Found) -> Result<Place> {
+        match found {
+            Found::Git(folder) => Ok(Place::of_git(Git::open(folder)?)),
+            Found::Native(folder) => {
+                let pack = Pack::open(files(&folder)?)?;
+                Ok(Place::of_pack(pack, folder))
+            }
+        }
+    }
+
+    fn of_git(git: Git) -> Place {
+        let git = Arc::new(git);
+        Place {
+            repo: Repo::new(git.clone()),
+            folder: git.path().into(),
+            store: git,
+            kind: Kind::Git,
+        }
+    }
+
+    /// An open pack in this folder as a place.
+    pub fn of_pack(pack: Pack<Files>, folder: PathBuf) -> Place {
+        let pack = Arc::new(pack);
+        Place {
+            repo: Repo::new(pack.clone()),
+            store: pack.clone(),
             folder,
-        })
+            kind: Kind::Native(pack),
+        }
+    }
+
+    /// Makes a repository of this kind. The folder must not hold one.
+    pub fn make(path: &Path, format: StoreFormat, is_bare: bool) -> Result<Place> {
+        let format = match format {
+            StoreFormat::GitSha1 => Format::GitSha1,
+            StoreFormat::GitSha256 => Format::GitSha256,
+            StoreFormat::Native => {
+                let folder = match is_bare {
+                    true => path.into(),
+                    false => path.join(INSIDE),
+                };
+                if is_git(&folder) || is_native(&folder) {
+                    return Err(Failure::usage(
+                        format!("there is a repository in {} already", shown(&folder)),
+                        "give another folder",
+                    ));
+                }
+                let pack = Pack::create(files(&folder)?, Format::Native)?;
+                return Ok(Place::of_pack(pack, folder));
+            }
+        };
+        Ok(Place::of_git(Git::init(path, format, is_bare)?))
+    }
+
+    /// Whether files of the current branch are checked out beside it. Nothing here touches them.
+    pub fn has_work_tree(&self) -> Result<bool> {
+        if let Kind::Native(_) = self.kind {
+            return Ok(false);
+        }
+        let config = Config::read(&self.folder)?;
+        let is_inside = self.folder.file_name().is_some_and(|name| name == ".git");
+        let is_further = self.folder.join("commondir").is_file();
+        let says = config.get("core.bare").map(str::to_ascii_lowercase);
+        let is_bare = matches!(says.as_deref(), Some("true" | "yes" | "on" | "1"));
+        Ok(is_further || is_inside && !is_bare)
+    }
+}
+
+/// A repository that is not open yet.
+pub enum Found {
+    /// A Git repository, or its work tree.
+    Git(PathBuf),
+    /// The folder of a native store itself.
+    Native(PathBuf),
+}
+
+/// Where the repository is that [`Place::find`] opens.
+pub fn locate(repo: Option<&Path>) -> Result<Found> {
+    match (repo, env::var_os("GIT_DIR")) {
+        (None, Some(folder)) => {
+            let folder = PathBuf::from(folder);
+            Ok(repository(&folder).unwrap_or(Found::Git(folder)))
+        }
+        (repo, _) => upwards(repo.unwrap_or(Path::new("."))),
+    }
+}
+
+/// The files of a native store, once no other process has them.
+pub fn files(folder: &Path) -> Result<Files> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Files::open(folder) {
+            Err(BackendError::Locked { .. }) if Instant::now() < until => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(BackendError::Locked { .. }) => {
+                return Err(Failure::broken_with(
+                    format!("the store in {} is open in another program", shown(folder)),
+                    "wait until that is done, or ask it: `irmin serve` answers many at once",
+                ));
+            }
+            files => return Ok(files?),
+        }
     }
 }
 
 /// `irmin init`.
 pub fn init(init: &Init, repo: Option<&Path>, out: &mut Output) -> Result<u8> {
     let path = init.path.as_deref().or(repo).unwrap_or(Path::new("."));
-    let format = match init.object_format {
-        ObjectFormat::Sha1 => Format::GitSha1,
-        ObjectFormat::Sha256 => Format::GitSha256,
+    let format = match (init.format, init.object_format) {
+        (Some(format), _) => format,
+        (None, Some(ObjectFormat::Sha256)) => StoreFormat::GitSha256,
+        (None, _) => StoreFormat::GitSha1,
     };
-    let git = Git::init(path, format, init.bare)?;
-    let folder = fs::canonicalize(git.path()).unwrap_or_else(|_| git.path().into());
+    let place = Place::make(path, format, init.bare)?;
+    let folder = fs::canonicalize(&place.folder).unwrap_or(place.folder);
     match out.json {
         true => out.value(&json!({ "repository": folder.to_string_lossy() }))?,
         false => out.line(format_args!(
             "made an empty repository in {}",
-            quoted(folder.as_os_str().as_encoded_bytes())
+            shown(&folder)
         ))?,
     }
     Ok(0)
 }
 
+/// A path of this machine, harmless.
+pub fn shown(path: &Path) -> String {
+    quoted(path.as_os_str().as_encoded_bytes())
+}
+
 /// The first folder from here to the root that is a repository or holds one. As Git does, it stops
 /// at the folders of `GIT_CEILING_DIRECTORIES` and where another file system begins.
-fn upwards(from: &Path) -> Result<PathBuf> {
-    let shown = from.display();
+fn upwards(from: &Path) -> Result<Found> {
     let start = fs::canonicalize(from).map_err(|error| {
         Failure::usage(
-            format!("{shown} cannot be opened: {error}"),
+            format!("{} cannot be opened: {error}", from.display()),
             "give --repo a repository, or a folder inside one",
         )
     })?;
@@ -81,19 +216,32 @@ fn upwards(from: &Path) -> Result<PathBuf> {
         if !is_start && (ceilings.iter().any(|at| at == folder) || device(folder) != home) {
             break;
         }
-        if is_repository(folder) {
-            return Ok(folder.into());
+        if let Some(found) = repository(folder) {
+            return Ok(found);
         }
     }
     let start = start.display();
     Err(Failure::usage(
-        format!("there is no Git repository in {start} or a folder above it"),
+        format!("there is no repository in {start} or a folder above it"),
         "make one with `irmin init`, or give --repo PATH",
     ))
 }
 
-/// Whether the folder is a repository, or the work tree of one.
-fn is_repository(folder: &Path) -> bool {
+/// The repository that the folder is or holds. A native store inside goes before Git's: who made it
+/// there wanted it.
+fn repository(folder: &Path) -> Option<Found> {
+    let inside = folder.join(INSIDE);
+    if is_native(&inside) {
+        return Some(Found::Native(inside));
+    }
+    if is_native(folder) {
+        return Some(Found::Native(folder.into()));
+    }
+    is_git(folder).then(|| Found::Git(folder.into()))
+}
+
+/// Whether the folder is a Git repository, or the work tree of one.
+fn is_git(folder: &Path) -> bool {
     let inside = folder.join(".git");
     inside.is_file()
         || [inside.as_path(), folder].iter().any(|folder| {
@@ -101,4 +249,15 @@ fn is_repository(folder: &Path) -> bool {
                 && (folder.join("commondir").is_file()
                     || folder.join("objects").is_dir() && folder.join("refs").is_dir())
         })
+}
+
+/// Whether the folder is a native store: it has a lock and a segment.
+fn is_native(folder: &Path) -> bool {
+    let is_segment = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+        digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    folder.join("lock").is_file()
+        && fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_segment))
 }

@@ -1,6 +1,6 @@
 //! `irmin watch`.
 
-use std::thread;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use irmin::{Event, Id, Path};
@@ -13,8 +13,10 @@ use crate::place::Place;
 use crate::tree::{difference_line, difference_value, path};
 use crate::write::branch;
 
-/// How often the repository's names are looked at.
+/// How often the repository's names are looked at where nobody tells that they moved.
 const PERIOD: Duration = Duration::from_millis(100);
+/// How often where somebody does, for file systems on which others' changes go unnoticed.
+const RARELY: Duration = Duration::from_secs(5);
 
 /// `irmin watch`.
 pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> {
@@ -29,6 +31,20 @@ pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> 
             branch.watch_after(prefix.clone(), position)?
         }
         None => branch.watch(prefix.clone())?,
+    };
+    let (tell_moved, moved) = mpsc::sync_channel(1);
+    // Kept here, so that the waiting below ends by time where the hook is dropped.
+    let _kept = tell_moved.clone();
+    let is_told = place.repo.backend().on_change(Box::new(move || {
+        // One that waits to be looked at stands for this one too.
+        !matches!(
+            tell_moved.try_send(()),
+            Err(mpsc::TrySendError::Disconnected(()))
+        )
+    }));
+    let period = match is_told {
+        true => RARELY,
+        false => PERIOD,
     };
     let start = watching.position();
     match out.json {
@@ -49,7 +65,8 @@ pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> 
                 told += 1;
             }
             None => {
-                thread::sleep(PERIOD);
+                // Told or not, it is time to look.
+                let _ = moved.recv_timeout(period);
                 place.repo.poll_watches()?;
             }
         }

@@ -1,5 +1,25 @@
 //! Irmin: a store that branches, merges and watches, and speaks Git.
 //!
+//! ```
+//! use irmin::merge::files_as_git;
+//! use irmin::{Format, Info, Memory, Repo, Signature};
+//!
+//! let repo = Repo::new(Memory::new(Format::Native));
+//! let by_ada = |message| Info::new(Signature::new("Ada", "ada@example.org", 1_429_538_400, 0), message);
+//!
+//! let main = repo.branch("main")?;
+//! let first = main.change(&by_ada("Greet"), |edit| edit.set("greeting/en", "hello"))?;
+//! let phone = repo.branch("phone")?;
+//! phone.set_head(&first)?;
+//! let theirs = phone.change(&by_ada("Greet in German"), |edit| edit.set("greeting/de", "hallo"))?;
+//! main.change(&by_ada("Be polite"), |edit| edit.set("greeting/en", "good day"))?;
+//!
+//! main.merge(&theirs, &files_as_git, &by_ada("Merge the phone"))?;
+//! assert_eq!(main.tree()?.get("greeting/de")?.unwrap(), "hallo");
+//! assert_eq!(first.tree().get("greeting/en")?.unwrap(), "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Contents are kept as Git keeps them: blobs, trees of names, and commits that point to a tree and
 //! to the commits before them. Everything has an [`Id`] that follows from its bytes; a [`RefName`]
 //! is the only thing that moves. Three [`Format`]s share one interface: Git with SHA-1 and Git with

@@ -14,6 +14,8 @@ pub struct Options {
     pub name: String,
     /// Who may read and write what; `None` lets everybody who reaches the port do everything.
     pub tokens: Option<Tokens>,
+    /// Whether nothing may be changed, whatever tokens say.
+    pub read_only: bool,
     /// Certificate and key; `None` speaks plain HTTP.
     pub tls: Option<Tls>,
     /// Web pages of other origins (`https://app.example.org`) that may use this server from a browser.
@@ -38,6 +40,7 @@ impl Default for Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             name: "store".into(),
             tokens: None,
+            read_only: false,
             tls: None,
             origins: Vec::new(),
             hosts: Vec::new(),

@@ -292,7 +292,10 @@ async fn answer(
 }
 
 async fn route(shared: &Arc<Shared>, parts: hyper::http::request::Parts, body: Intake) -> Answered {
-    let access = access(shared, &parts.headers)?;
+    let mut access = access(shared, &parts.headers)?;
+    if shared.options.read_only {
+        access = access.reading();
+    }
     if parts.uri.path() == "/api/v1" || parts.uri.path().starts_with("/api/v1/") {
         let body = body.whole(shared.options.limits.body).await?;
         return api::answer(shared, access, parts, body).await;

@@ -83,34 +83,54 @@ struct Token {
 
 /// What somebody may do. What may be written may also be read.
 #[derive(Clone, Debug)]
-pub(crate) struct Access(Option<Arc<(Names, Names)>>);
+pub(crate) struct Access {
+    /// What may be read, and what may be written too; `None` for everything.
+    names: Option<Arc<(Names, Names)>>,
+    /// Whether nothing at all may be written.
+    reads_only: bool,
+}
 
 impl Access {
     /// Everything.
     pub(crate) fn full() -> Access {
-        Access(None)
+        Access {
+            names: None,
+            reads_only: false,
+        }
+    }
+
+    /// The same without writing.
+    pub(crate) fn reading(self) -> Access {
+        Access {
+            reads_only: true,
+            ..self
+        }
     }
 
     /// Whether every name, and so every object, may be read.
     pub(crate) fn reads_all(&self) -> bool {
-        self.0
+        self.names
             .as_ref()
             .is_none_or(|names| names.0.is_all() || names.1.is_all())
     }
 
     pub(crate) fn may_read(&self, name: &RefName) -> bool {
-        self.0
+        self.names
             .as_ref()
             .is_none_or(|names| names.0.hold(name) || names.1.hold(name))
     }
 
     pub(crate) fn may_write(&self, name: &RefName) -> bool {
-        self.0.as_ref().is_none_or(|names| names.1.hold(name))
+        !self.reads_only && self.names.as_ref().is_none_or(|names| names.1.hold(name))
     }
 
     /// Whether there is any name that may be written.
     pub(crate) fn writes_some(&self) -> bool {
-        self.0.as_ref().is_none_or(|names| !names.1.0.is_empty())
+        !self.reads_only
+            && self
+                .names
+                .as_ref()
+                .is_none_or(|names| !names.1.0.is_empty())
     }
 }
 
@@ -130,7 +150,10 @@ impl Tokens {
         if token.len() < 16 || !token.bytes().all(is_fine) {
             return Err(TokenError::Weak);
         }
-        let access = Access(Some(Arc::new((read, write))));
+        let access = Access {
+            names: Some(Arc::new((read, write))),
+            reads_only: false,
+        };
         self.0.push(Token {
             digest: Sha256::digest(token).into(),
             access,

@@ -30,8 +30,9 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 9] = [
     "examples/hello",
+    "examples/kv",
     "examples/echo",
     "examples/metrics",
     "examples/website",

@@ -17,7 +17,11 @@ impl Place {
     /// An empty repository that `irmin` made.
     pub fn new(format: &str, options: &[&str]) -> Place {
         let place = Place(tempfile::tempdir().unwrap());
-        let made = place.irmin(&[&["init", "--object-format", format], options].concat());
+        let format = match format {
+            "native" => ["--format", format],
+            format => ["--object-format", format],
+        };
+        let made = place.irmin(&[&["init"], &format[..], options].concat());
         assert!(made.starts_with("made an empty repository in "), "{made}");
         place
     }

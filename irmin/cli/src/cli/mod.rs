@@ -7,6 +7,12 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use irmin::Position;
 
+mod serve;
+mod upkeep;
+
+pub use serve::{Pipe, Serve, Token};
+pub use upkeep::{Fsck, Gc};
+
 /// A store that branches, merges and watches, and speaks Git
 #[derive(Debug, Parser)]
 #[command(name = "irmin", version, max_term_width = 100, after_help = HELP)]
@@ -65,7 +71,21 @@ pub enum Command {
     /// Print every change of a branch as it happens
     Watch(Watch),
     /// Print the history as a graph for Graphviz
-    Dot(Dot),
+    Dot(Graph),
+    /// Draw the history as an SVG image
+    Svg(Graph),
+    /// Give back the space of what no name leads to
+    Gc(Gc),
+    /// Check that all that names lead to is there and undamaged
+    Fsck(Fsck),
+    /// Serve the repository to Git, and to programs as JSON, over HTTP
+    Serve(Serve),
+    /// Make a token for `irmin serve --tokens`
+    Token(Token),
+    /// Answer a clone or fetch on standard input and output, as git-upload-pack does for ssh
+    UploadPack(Pipe),
+    /// Answer a push on standard input and output, as git-receive-pack does for ssh
+    ReceivePack(Pipe),
 }
 
 /// `irmin init`.
@@ -73,23 +93,37 @@ pub enum Command {
 #[command(after_help = "Examples:
   irmin init
   irmin init notes --object-format sha256
-  irmin init --bare /srv/notes.git")]
+  irmin init --bare /srv/notes.git
+  irmin init keys --format native           irmin's own engine, for millions of keys: in keys/.irmin")]
 pub struct Init {
     /// Where [default: --repo, or the current folder]
     pub path: Option<PathBuf>,
-    /// How objects are named
-    #[arg(long, value_enum, default_value_t)]
-    pub object_format: ObjectFormat,
+    /// What kind of store [default: git-sha1]
+    #[arg(long, value_enum)]
+    pub format: Option<StoreFormat>,
+    /// How objects of a Git repository are named: Git's own option
+    #[arg(long, value_enum, conflicts_with = "format")]
+    pub object_format: Option<ObjectFormat>,
     /// Make the folder itself the repository, without a work tree
     #[arg(long)]
     pub bare: bool,
 }
 
+/// What kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StoreFormat {
+    /// A Git repository in Git's first format, which every server takes
+    GitSha1,
+    /// A Git repository in Git's second format
+    GitSha256,
+    /// Irmin's own engine, for millions of keys in a directory; one program at a time opens it
+    Native,
+}
+
 /// How objects are named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ObjectFormat {
     /// Git's first format, which every server takes
-    #[default]
     Sha1,
     /// Git's second format
     Sha256,
@@ -122,6 +156,9 @@ pub struct Commit {
     /// The message of the commit
     #[arg(long, short, value_name = "TEXT")]
     pub message: Option<String>,
+    /// Who wrote it, as `NAME <EMAIL>` [default: whom Git would name]
+    #[arg(long, value_name = "NAME <EMAIL>")]
+    pub author: Option<String>,
 }
 
 /// `irmin set`.
@@ -264,7 +301,7 @@ pub struct Merge {
     #[arg(required = true, num_args = 1..=2, value_name = "NAME")]
     pub names: Vec<String>,
     /// Only tell what the merge would give
-    #[arg(long, conflicts_with_all = ["branch", "message"])]
+    #[arg(long, conflicts_with_all = ["branch", "message", "author"])]
     pub dry_run: bool,
     /// The branch to merge into [default: the current one]
     #[arg(long, value_name = "BRANCH")]
@@ -272,6 +309,9 @@ pub struct Merge {
     /// The message of the commit
     #[arg(long, short, value_name = "TEXT")]
     pub message: Option<String>,
+    /// Who wrote it, as `NAME <EMAIL>` [default: whom Git would name]
+    #[arg(long, value_name = "NAME <EMAIL>")]
+    pub author: Option<String>,
 }
 
 /// `irmin diff`.
@@ -297,7 +337,8 @@ pub struct Diff {
 #[command(
     after_help = "The first line is where the branch is now, and every further one is a move of it, with its position
 and the ids of the commits before and after (- for none); the files that differ follow, as in diff.
-Moves are noticed whoever makes them, git included, within a tenth of a second. Who reads slowly
+Moves are noticed whoever makes them, git included, at once where the system tells of changed files
+and else within a tenth of a second. Who reads slowly
 skips states in between, and always gets the last one.
 
 Examples:
@@ -339,12 +380,13 @@ impl FromStr for After {
     }
 }
 
-/// `irmin dot`.
+/// `irmin dot`, `irmin svg`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   irmin dot | dot -Tsvg > history.svg
-  irmin dot main topic -n 100")]
-pub struct Dot {
+  irmin dot main topic -n 100
+  irmin svg > history.svg                   drawn by irmin itself, for light and dark pages")]
+pub struct Graph {
     /// Where to begin [default: all branches and tags]
     pub names: Vec<String>,
     /// Show no more than so many commits
