@@ -49,8 +49,9 @@ impl<S: Storage> Pack<S> {
         let mut report = Report::default();
         let segments: Vec<_> = {
             let w = self.writer.lock();
-            let end = |slot| match &w.active {
-                Some(active) if active.slot == slot => active.at,
+            let end = |slot| match (&w.active, &w.tail) {
+                (_, Some(tail)) if tail.slot == slot => tail.at,
+                (Some(active), None) if active.slot == slot => active.at,
                 _ => w.segment,
             };
             let segments = w.segments.iter();

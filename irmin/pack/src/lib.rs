@@ -29,8 +29,9 @@
 //! leads to, compresses history and gives segments back while others write; [`Pack::check`] reads every
 //! byte, and [`Pack::repair`] saves what is whole.
 //!
-//! It never writes over what is flushed (but for a segment's second sector, once,
-//! when it is full), starts no thread, reads no clock, and lets one process at a time open a store.
+//! It never writes over what is flushed (but for a segment's second sector, once, when it is full),
+//! starts no thread, reads no clock, and lets one process at a time write to a store. Others read
+//! beside it: [`Pack::open_read`] follows the log.
 //!
 //! # Format
 //!
@@ -113,6 +114,7 @@ mod block;
 mod check;
 mod collect;
 mod flush;
+mod follow;
 mod format;
 mod history;
 mod load;

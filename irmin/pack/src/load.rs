@@ -32,6 +32,18 @@ pub struct Active {
     pub entries: Vec<(u64, Place)>,
 }
 
+/// The end of a log.
+#[derive(Clone, Copy)]
+pub struct Tail {
+    pub slot: u32,
+    pub header: Header,
+    pub at: u64,
+    /// Of the last record.
+    pub stamp: Stamp,
+    /// Where that record is, and how it begins.
+    pub last: Option<(u64, [u8; 16])>,
+}
+
 /// Damage that was found and worked around, or that is to be repaired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -51,6 +63,8 @@ pub struct Loaded {
     pub salt: u32,
     pub segments: BTreeMap<u32, Segment>,
     pub active: Option<Active>,
+    /// Where the last segment ends, full or not: who follows goes on there.
+    pub tail: Option<Tail>,
     pub table: Table,
     pub names: BTreeMap<RefName, Id>,
     /// The stamp of the last segment.
@@ -72,6 +86,7 @@ impl Loaded {
             salt,
             segments: BTreeMap::new(),
             active: None,
+            tail: None,
             table: Table::default(),
             names: BTreeMap::new(),
             last: 0,
@@ -295,6 +310,15 @@ fn fill<S: Storage>(
         let mut complete = true;
         match found.scan {
             Some(scan) => {
+                if header.stamp == last {
+                    loaded.tail = Some(Tail {
+                        slot,
+                        header,
+                        at: scan.end,
+                        stamp: scan.stamp,
+                        last: None,
+                    });
+                }
                 end = scan.end;
                 complete = scan.complete;
                 entries = Some(scan.entries);

@@ -41,6 +41,8 @@ pub struct Pack<S: Storage> {
     pub(crate) sync: Flushing,
     pub(crate) collecting: Mutex<()>,
     pub(crate) blocks: Blocks,
+    /// Another process writes, and this value follows it; see [`open_read`](Pack::open_read).
+    pub(crate) follows: bool,
     damage: Vec<Damage>,
 }
 
@@ -99,47 +101,24 @@ impl<S: Storage> Pack<S> {
     pub(crate) fn open_or(storage: S, salvage: bool) -> Result<Pack<S>, BackendError> {
         match load::load(&storage, salvage)? {
             Some(loaded) if !loaded.segments.is_empty() => Ok(Pack::new(storage, loaded)),
-            _ => Err(BackendError::Refused {
-                what: "to open what holds no store; make one first".to_string(),
-            }),
+            _ => Err(no_store()),
         }
     }
 
-    fn new(storage: S, loaded: Loaded) -> Pack<S> {
-        let mut writer = Writer {
-            format: loaded.format,
-            segment: loaded.segment,
-            salt: loaded.salt,
-            segments: loaded.segments,
-            active: loaded.active,
-            last: loaded.last,
-            stamp: u64::from(loaded.opening) << 32,
-            ready: false,
-            durable: loaded.durable,
-            unflushed: 0,
-            noted: loaded.durable,
-            discard: loaded.discard,
-            freed: Vec::new(),
-            buffer: Vec::new(),
-            fresh: Vec::new(),
-            written: 1,
-            touched: HashSet::new(),
-            moved_to: None,
-            lately: None,
-            young: 0,
-        };
-        writer.young = writer.point().stamp;
+    pub(crate) fn new(storage: S, mut loaded: Loaded) -> Pack<S> {
+        let (writer, table, names) = start(&mut loaded);
         Pack {
             storage,
             format: loaded.format,
             segment: loaded.segment,
             salt: loaded.salt,
-            table: RwLock::new(loaded.table),
-            names: RwLock::new(Names::new(loaded.names)),
+            table: RwLock::new(table),
+            names: RwLock::new(names),
             writer: Mutex::new(writer),
             sync: Flushing::default(),
             collecting: Mutex::default(),
             blocks: Blocks::default(),
+            follows: false,
             damage: loaded.damage,
         }
     }
@@ -337,48 +316,8 @@ impl<S: Storage> Pack<S> {
             .read(id)?
             .map(|object| (object.kind, object.data.len() as u64)))
     }
-}
 
-impl<S: Storage> Drop for Pack<S> {
-    fn drop(&mut self) {
-        let mut w = self.writer.lock();
-        if w.ready && w.durable == w.point() && w.noted < w.durable {
-            // Best effort: what is durable is so without the note.
-            let _ = self.append(&mut w, |w| {
-                self.room(w, record_len(0), 0, Slots::All)?;
-                self.note_durable(w)
-            });
-        }
-    }
-}
-
-/// A number that others cannot guess well, where addresses are random.
-fn new_salt<S>(storage: &S) -> u32 {
-    let address = core::ptr::from_ref(storage).addr();
-    DefaultHashBuilder::default().hash_one(address) as u32
-}
-
-/// How many records an object of this length takes.
-pub fn parts(total: u64, segment: u64) -> u32 {
-    u32::try_from(total.div_ceil(part_size(segment) as u64).max(1)).unwrap_or(u32::MAX)
-}
-
-fn damage(id: &Id, part: u32, place: Place) -> BackendError {
-    BackendError::Corrupt {
-        what: format!(
-            "object {id} (part {part}, segment {} at byte {})",
-            place.slot(),
-            place.offset()
-        ),
-    }
-}
-
-impl<S: Storage> Backend for Pack<S> {
-    fn format(&self) -> Format {
-        self.format
-    }
-
-    fn read(&self, id: &Id) -> Result<Option<Object>, BackendError> {
+    fn read_here(&self, id: &Id) -> Result<Option<Object>, BackendError> {
         let Some((record, place)) = self.part(id, 0)? else {
             return Ok(None);
         };
@@ -418,7 +357,7 @@ impl<S: Storage> Backend for Pack<S> {
         }))
     }
 
-    fn contains(&self, id: &Id) -> Result<bool, BackendError> {
+    fn contains_here(&self, id: &Id) -> Result<bool, BackendError> {
         if self.table.read().get(key(id, 0), 0).is_none() {
             return Ok(false);
         }
@@ -426,6 +365,91 @@ impl<S: Storage> Backend for Pack<S> {
             return Ok(false);
         };
         Ok(self.has_parts(id, total))
+    }
+}
+
+impl<S: Storage> Drop for Pack<S> {
+    fn drop(&mut self) {
+        let mut w = self.writer.lock();
+        if w.ready && w.durable == w.point() && w.noted < w.durable {
+            // Best effort: what is durable is so without the note.
+            let _ = self.append(&mut w, |w| {
+                self.room(w, record_len(0), 0, Slots::All)?;
+                self.note_durable(w)
+            });
+        }
+    }
+}
+
+/// What a store that was just loaded begins with.
+pub(crate) fn start(loaded: &mut Loaded) -> (Writer, Table, Names) {
+    let mut writer = Writer {
+        format: loaded.format,
+        segment: loaded.segment,
+        salt: loaded.salt,
+        segments: core::mem::take(&mut loaded.segments),
+        active: loaded.active.take(),
+        last: loaded.last,
+        stamp: u64::from(loaded.opening) << 32,
+        ready: false,
+        durable: loaded.durable,
+        unflushed: 0,
+        noted: loaded.durable,
+        discard: core::mem::take(&mut loaded.discard),
+        freed: Vec::new(),
+        buffer: Vec::new(),
+        fresh: Vec::new(),
+        written: 1,
+        touched: HashSet::new(),
+        moved_to: None,
+        lately: None,
+        tail: None,
+        young: 0,
+    };
+    writer.young = writer.point().stamp;
+    let table = core::mem::take(&mut loaded.table);
+    let names = Names::new(core::mem::take(&mut loaded.names));
+    (writer, table, names)
+}
+
+pub(crate) fn no_store() -> BackendError {
+    BackendError::Refused {
+        what: "to open what holds no store; make one first".to_string(),
+    }
+}
+
+/// A number that others cannot guess well, where addresses are random.
+fn new_salt<S>(storage: &S) -> u32 {
+    let address = core::ptr::from_ref(storage).addr();
+    DefaultHashBuilder::default().hash_one(address) as u32
+}
+
+/// How many records an object of this length takes.
+pub fn parts(total: u64, segment: u64) -> u32 {
+    u32::try_from(total.div_ceil(part_size(segment) as u64).max(1)).unwrap_or(u32::MAX)
+}
+
+fn damage(id: &Id, part: u32, place: Place) -> BackendError {
+    BackendError::Corrupt {
+        what: format!(
+            "object {id} (part {part}, segment {} at byte {})",
+            place.slot(),
+            place.offset()
+        ),
+    }
+}
+
+impl<S: Storage> Backend for Pack<S> {
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn read(&self, id: &Id) -> Result<Option<Object>, BackendError> {
+        self.following(|| self.read_here(id), Option::is_none)
+    }
+
+    fn contains(&self, id: &Id) -> Result<bool, BackendError> {
+        self.following(|| self.contains_here(id), |here| !here)
     }
 
     fn write(&self, objects: &[Object]) -> Result<(), BackendError> {
@@ -452,6 +476,7 @@ impl<S: Storage> Backend for Pack<S> {
     }
 
     fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<Id>, BackendError> {
+        self.follow()?;
         let digits = prefix.get(..prefix.len().min(16)).unwrap_or_default();
         let Ok(from) = u64::from_str_radix(&format!("{digits:0<16}"), 16) else {
             return Ok(Vec::new());
@@ -496,10 +521,12 @@ impl<S: Storage> Backend for Pack<S> {
     }
 
     fn head(&self, name: &RefName) -> Result<Option<Id>, BackendError> {
+        self.follow()?;
         Ok(self.names.read().heads.get(name).copied())
     }
 
     fn heads(&self, prefix: &str) -> Result<Vec<(RefName, Id)>, BackendError> {
+        self.follow()?;
         Ok(self.names.read().list(prefix))
     }
 
@@ -549,10 +576,14 @@ impl<S: Storage> Backend for Pack<S> {
     }
 
     fn flush(&self) -> Result<(), BackendError> {
+        if self.follows {
+            return Ok(());
+        }
         self.flush_together()
     }
 
     fn generation(&self) -> Result<u64, BackendError> {
+        self.follow()?;
         Ok(self.names.read().generation)
     }
 }

@@ -70,6 +70,8 @@ pub struct Scan {
     /// The latest point that a record calls durable, and the latest stamp, damage or not.
     pub durable: Point,
     pub latest: Stamp,
+    /// The stamp of the last record.
+    pub stamp: Stamp,
     /// What could not be read, from and to; only where damage was to be skipped.
     pub gaps: Vec<(u64, u64)>,
 }
@@ -92,6 +94,7 @@ pub fn scan(
         entries: Vec::new(),
         durable: Point::default(),
         latest: header.stamp,
+        stamp: header.stamp,
         gaps: Vec::new(),
     };
     let mut listing = BTreeMap::new();
@@ -138,6 +141,7 @@ pub fn scan(
             },
         );
         scan.latest = scan.latest.max(stamp);
+        scan.stamp = stamp;
         let whole = seal.is_some_and(|seal| scan.end == u64::from(seal.end));
         if whole {
             scan.complete = scan.gaps.is_empty();

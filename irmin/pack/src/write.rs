@@ -11,7 +11,7 @@ use crate::format::{
     ENTRY, Header, Ink, MAX_SLOTS, Place, Point, SEAL, Seal, Stamp, key, part_size, push_names,
     push_opening, push_part, record_len,
 };
-use crate::load::{Active, Segment};
+use crate::load::{Active, Segment, Tail};
 use crate::{Pack, Storage};
 
 /// What goes to storage at once, at most (a little more with one large record).
@@ -54,6 +54,8 @@ pub struct Writer {
     pub moved_to: Option<Vec<Id>>,
     /// The object written last: most often the commit that a name is about to point to.
     pub lately: Option<Id>,
+    /// For who only follows: up to where the log was read.
+    pub tail: Option<Tail>,
     /// Segments from this stamp on are too young to be collected.
     pub young: Stamp,
 }
@@ -101,6 +103,11 @@ impl<S: Storage> Pack<S> {
         w: &mut Writer,
         work: impl FnOnce(&mut Writer) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
+        if self.follows {
+            return Err(BackendError::Refused {
+                what: "to write to a store that is open for reading".into(),
+            });
+        }
         self.sync.check()?;
         let done = work(w).and_then(|done| self.put(w).map(|()| done));
         if done.is_err() {
