@@ -15,6 +15,7 @@ mod dns;
 mod elf;
 mod files;
 mod gateway;
+mod git_client;
 mod git_server;
 mod http;
 mod input;
@@ -34,6 +35,7 @@ pub use dns::dns;
 pub use elf::elf;
 pub use files::files;
 pub use gateway::gateway;
+pub use git_client::git_client;
 pub use git_server::git_server;
 pub use http::{http_client, http_server};
 pub use keys::keys;
@@ -47,7 +49,7 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 16] = [
+pub const BODIES: [(&str, Body); 17] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
@@ -55,6 +57,7 @@ pub const BODIES: [(&str, Body); 16] = [
     ("elf", elf),
     ("files", files),
     ("gateway", gateway),
+    ("git_client", git_client),
     ("git_server", git_server),
     ("http_client", http_client),
     ("http_server", http_server),

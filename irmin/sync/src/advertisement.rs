@@ -45,8 +45,8 @@ pub enum Advertisement {
     },
 }
 
-/// So much of a server's names is read: about five million of them.
-pub const MOST_NAMES: u64 = 512 << 20;
+/// So many bytes of a server's names are read: about three million names.
+pub const MOST_NAMES: u64 = 256 << 20;
 
 /// So much is read of what a server of version 2 can do.
 const MOST_CAPABILITIES: u64 = 1 << 20;

@@ -197,13 +197,20 @@ pub(super) fn run(
     )?;
     // The server may have sent tags along, and commits that tags lead to.
     let more = update::tags_that_lead_here(store, &mut tags, &matches)?;
-    let mut later = Vec::new();
-    let mut came = Vec::new();
+    let (mut came, mut later) = (Vec::new(), Vec::new());
     for tag in more {
-        let here = store.contains(&tag.id)? && lacks_nothing(store, &[tag.id])?;
+        let here = store.contains(&tag.id)?;
         if here { &mut came } else { &mut later }.push(tag);
     }
-    matches.extend(came);
+    let ids: Vec<Id> = came.iter().map(|tag: &Match| tag.id).collect();
+    // What was fetched has been checked.
+    let mut known = walk::tips(store)?;
+    known.extend(matches.iter().map(|one| one.id));
+    if lacks_nothing(store, &ids, &known)? {
+        matches.extend(came);
+    } else {
+        later.extend(came);
+    }
     let moves = update::apply(store, listing, options, &matches)?;
     let heads = matches
         .iter()
@@ -270,10 +277,14 @@ fn objects(
     };
     asked.wants.sort_unstable();
     asked.wants.dedup();
+    let known = walk::tips(store)?;
     if !asked.deepens() {
         let mut here = Vec::new();
         let mut lacking = Vec::new();
         for id in asked.wants {
+            if known.binary_search(&id).is_ok() {
+                continue;
+            }
             if store.contains(&id)? {
                 &mut here
             } else {
@@ -282,7 +293,7 @@ fn objects(
             .push(id);
         }
         // What is here may be here in part: left over from a fetch that failed.
-        if !lacks_nothing(store, &here)? {
+        if !lacks_nothing(store, &here, &known)? {
             lacking.append(&mut here);
         }
         asked.wants = lacking;
@@ -291,7 +302,6 @@ fn objects(
         conversation.end()?;
         return Ok(None);
     }
-    let known = walk::tips(store)?;
     let mut haves = Haves::new(store, &known, asked.theirs)?;
     let is_v2 = conversation.is_v2();
     let fetch = if is_v2 { v2::fetch } else { v0::fetch };
@@ -330,13 +340,12 @@ fn objects(
     Ok(Some(came.taken))
 }
 
-/// Whether all is here that these lead to.
-fn lacks_nothing(store: &dyn PackStore, ids: &[Id]) -> Result<bool, SyncError> {
+/// Whether all is here that these lead to and what is known to be whole does not.
+fn lacks_nothing(store: &dyn PackStore, ids: &[Id], known: &[Id]) -> Result<bool, SyncError> {
     if ids.is_empty() {
         return Ok(true);
     }
-    let known = walk::tips(store)?;
-    match walk::connected(store, ids, &known, &mut walk::Options::default()) {
+    match walk::connected(store, ids, known, &mut walk::Options::default()) {
         Ok(()) => Ok(true),
         Err(WalkError::Missing { .. }) => Ok(false),
         Err(error) => Err(SyncError::Walk(error)),

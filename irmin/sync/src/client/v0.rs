@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use hashbrown::HashSet;
 use irmin::{Format, Id};
 use irmin_packfile::PackStore;
 
@@ -9,7 +10,7 @@ use super::fetch::{Asked, Came, Depth};
 use super::listing::{Conversation, lines};
 use super::negotiate::Haves;
 use super::shallow::{self, Boundary};
-use super::v2::IN_VAIN;
+use super::v2::{IN_VAIN, MOST_LINES, acknowledged};
 use super::{Reporter, pack};
 use crate::advertisement::id;
 use crate::capabilities::{agent, format_name};
@@ -44,12 +45,14 @@ pub(super) fn fetch(
             .request(&mut |out| wants(&mut Writer::new(out), asked, &words))?;
         if asked.deepens() {
             let mut reader = Reader::new(answer);
+            reader.set_budget(MOST_LINES);
             lines(&mut reader, |line| boundary.line(format, line))?;
         }
     }
     let (mut common, mut in_vain) = (Vec::new(), 0);
     let mut round = if detailed { ROUND / 2 } else { IN_VAIN };
     let (mut ready, mut seen_any) = (false, false);
+    let mut told = HashSet::new();
     loop {
         let mut new = Vec::new();
         while !ready && new.len() < round {
@@ -59,6 +62,7 @@ pub(super) fn fetch(
             }
         }
         in_vain += new.len();
+        told.extend(new.iter().copied());
         let done = !detailed || ready || new.is_empty() || seen_any && in_vain >= IN_VAIN;
         round = if stateless {
             (2 * round).min(16384)
@@ -84,6 +88,7 @@ pub(super) fn fetch(
             Ok(())
         })?;
         let mut reader = Reader::new(answer);
+        reader.set_budget(MOST_LINES);
         if asked.deepens() && stateless {
             boundary = Boundary::default();
             lines(&mut reader, |line| boundary.line(format, line))?;
@@ -103,7 +108,7 @@ pub(super) fn fetch(
                 Acknowledgment::Last => return protocol("it is done before we are"),
                 Acknowledgment::Common(id, is_ready) => {
                     ready |= is_ready;
-                    haves.common(id);
+                    haves.common(acknowledged(id, &told)?);
                     if !common.contains(&id) {
                         common.push(id);
                         (in_vain, seen_any) = (0, true);
@@ -111,6 +116,7 @@ pub(super) fn fetch(
                     continue;
                 }
             }
+            reader.set_budget(u64::MAX);
             let taken = pack::take(store, &mut reader, bands, asked.limits, reporter)?;
             return Ok(Came { taken, boundary });
         }

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use hashbrown::HashSet;
 use irmin::Id;
 use irmin_packfile::PackStore;
 
@@ -20,6 +21,8 @@ const FIRST_ROUND: usize = 16;
 const LARGEST_ROUND: usize = 16384;
 /// After so many haves in a row that the server does not know, it is told to begin.
 pub(super) const IN_VAIN: usize = 256;
+/// So many bytes of lines are read before a pack.
+pub(super) const MOST_LINES: u64 = 64 << 20;
 
 pub(super) fn fetch(
     conversation: &mut Conversation<'_>,
@@ -37,6 +40,7 @@ pub(super) fn fetch(
         ));
     }
     let (mut common, mut round, mut in_vain, mut seen_any) = (Vec::new(), FIRST_ROUND, 0, false);
+    let mut told = HashSet::new();
     loop {
         let mut new = Vec::new();
         while new.len() < round {
@@ -46,6 +50,7 @@ pub(super) fn fetch(
             }
         }
         in_vain += new.len();
+        told.extend(new.iter().copied());
         let done = new.is_empty() || seen_any && in_vain >= IN_VAIN;
         round = (2 * round).min(LARGEST_ROUND);
         let (capabilities, format) = (&conversation.capabilities, conversation.format);
@@ -77,7 +82,7 @@ pub(super) fn fetch(
         })?;
         let mut reader = Reader::new(answer);
         if !done {
-            match acknowledgments(&mut reader, format, &new)? {
+            match acknowledgments(&mut reader, format, &told)? {
                 Answer::Ready => {}
                 Answer::GoOn(acknowledged) => {
                     for id in acknowledged {
@@ -95,6 +100,14 @@ pub(super) fn fetch(
     }
 }
 
+/// What a server acknowledges we have to have said.
+pub(super) fn acknowledged(id: Id, told: &HashSet<Id>) -> Result<Id, SyncError> {
+    match told.contains(&id) {
+        true => Ok(id),
+        false => protocol(format!("it acknowledges {id}, of which it was not told")),
+    }
+}
+
 enum Answer {
     /// The pack follows.
     Ready,
@@ -105,8 +118,9 @@ enum Answer {
 fn acknowledgments<R: Read>(
     reader: &mut Reader<R>,
     format: irmin::Format,
-    told: &[Id],
+    told: &HashSet<Id>,
 ) -> Result<Answer, SyncError> {
+    reader.set_budget(MOST_LINES);
     match reader.read_said()?.text() {
         Some(b"acknowledgments") => {}
         Some(line) => {
@@ -123,8 +137,8 @@ fn acknowledgments<R: Read>(
             b"NAK" => {}
             b"ready" => ready = true,
             _ => match line.strip_prefix(b"ACK ") {
-                Some(hex) if all.len() <= told.len() => all.push(id(format, hex)?),
-                _ => return protocol(format!("{:?} acknowledges nothing", quote(line))),
+                Some(hex) => all.push(acknowledged(id(format, hex)?, told)?),
+                None => return protocol(format!("{:?} acknowledges nothing", quote(line))),
             },
         }
         Ok(())
@@ -146,7 +160,7 @@ fn sections<R: Read>(
 ) -> Result<Came, SyncError> {
     let mut boundary = Boundary::default();
     loop {
-        reader.set_budget(64 << 20);
+        reader.set_budget(MOST_LINES);
         let header = match reader.read_said()? {
             Packet::Data(line) => line.strip_suffix(b"\n").unwrap_or(line).to_vec(),
             _ => return protocol("it sends no pack"),

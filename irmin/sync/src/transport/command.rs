@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::stream::{Peer, Stream};
@@ -195,16 +195,22 @@ impl Transport for Program {
 /// What a program says on its error stream, the last of it.
 struct Complaints {
     last: Arc<Mutex<Vec<u8>>>,
-    reader: Option<JoinHandle<()>>,
+    /// Ends when nobody can say anything any more.
+    open: Receiver<()>,
 }
 
 const LAST_WORDS: usize = 2000;
+/// How long the last words of a program that has ended are waited for: what it started may live on, and
+/// hold its error stream.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Complaints {
     fn collect(mut from: ChildStderr) -> Complaints {
         let last = Arc::new(Mutex::new(Vec::new()));
         let into = last.clone();
-        let reader = std::thread::spawn(move || {
+        let (end, open) = channel::<()>();
+        std::thread::spawn(move || {
+            let _end = end;
             let mut part = [0; 512];
             while let Ok(length @ 1..) = from.read(&mut part) {
                 let mut last = into.lock().expect("nobody panics with it");
@@ -213,10 +219,7 @@ impl Complaints {
                 last.drain(..surplus);
             }
         });
-        Complaints {
-            last,
-            reader: Some(reader),
-        }
+        Complaints { last, open }
     }
 }
 
@@ -231,9 +234,7 @@ impl Peer for Running {
     fn last_words(&mut self) -> Option<String> {
         let _ = self.child.kill();
         let status = self.child.wait().ok()?;
-        if let Some(reader) = self.complaints.reader.take() {
-            let _ = reader.join();
-        }
+        let _ = self.complaints.open.recv_timeout(PATIENCE);
         let last = self.complaints.last.lock().expect("nobody panics with it");
         let said = clean(&last, LAST_WORDS);
         Some(if said.trim().is_empty() {

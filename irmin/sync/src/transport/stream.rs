@@ -53,6 +53,7 @@ impl Connection for Stream<'_> {
         let nothing = match self.read.fill_buf() {
             Ok(first) => first.is_empty(),
             Err(error) => {
+                self.write = None;
                 let said = self.held.as_mut().and_then(|peer| peer.last_words());
                 return Err(match said {
                     Some(said) => SyncError::Connect(format!("{error}; it says: {said}")),
@@ -67,7 +68,9 @@ impl Connection for Stream<'_> {
     }
 
     fn request(&mut self, write: &mut WriteRequest<'_>) -> Result<Box<dyn Read + '_>, SyncError> {
-        let out = self.write.as_mut().expect("it is open until the end");
+        let Some(out) = &mut self.write else {
+            return Err(SyncError::Send(io::ErrorKind::BrokenPipe.into()));
+        };
         match write(out).and_then(|()| Ok(out.flush()?)) {
             Ok(()) => {}
             // It has gone, and may have said why.
