@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use irmin::Id;
 use irmin_packfile::zlib::Effort;
-use irmin_packfile::{Base, GiveOptions, Given, MAX_DEPTH, PackError, Progress, Stage, Writer};
+use irmin_packfile::{
+    Base, GiveOptions, Given, MAX_DEPTH, PackError, Progress, Stage, Writer, Written,
+};
 
 use crate::error::Result;
 use crate::odb::{Odb, Packs};
@@ -17,8 +19,24 @@ pub(crate) fn give(
     odb: &Odb,
     objects: &[Id],
     out: &mut dyn Write,
-    mut options: GiveOptions<'_>,
+    options: GiveOptions<'_>,
 ) -> Result<Given, PackError> {
+    let (written, deltas) = write(odb, objects, out, options)?;
+    Ok(Given {
+        objects: written.places.len() as u32,
+        deltas,
+        bytes: written.length,
+        sum: written.sum,
+    })
+}
+
+/// Writes the pack; returns it, and how many deltas are in it.
+pub(crate) fn write<W: Write>(
+    odb: &Odb,
+    objects: &[Id],
+    out: W,
+    mut options: GiveOptions<'_>,
+) -> Result<(Written<W>, u32), PackError> {
     let mut wanted: HashMap<Id, State> = HashMap::with_capacity(objects.len());
     let once = |id: &&Id| wanted.insert(**id, State::Wanted).is_none();
     let objects: Vec<&Id> = objects.iter().filter(once).collect();
@@ -50,12 +68,7 @@ pub(crate) fn give(
     }
     let deltas = giving.deltas;
     let written = giving.writer.finish().map_err(PackError::Write)?;
-    Ok(Given {
-        objects: count,
-        deltas,
-        bytes: written.length,
-        sum: written.sum,
-    })
+    Ok((written, deltas))
 }
 
 /// How far one of the objects has come.
@@ -71,7 +84,7 @@ enum State {
     },
 }
 
-struct Giving<'a> {
+struct Giving<'a, W> {
     odb: &'a Odb,
     packs: Packs,
     /// What is where in packs of which entries are copied.
@@ -79,7 +92,7 @@ struct Giving<'a> {
     wanted: HashMap<Id, State>,
     bases: HashSet<Id>,
     by_offset: bool,
-    writer: Writer<&'a mut dyn Write>,
+    writer: Writer<W>,
     deltas: u32,
 }
 
@@ -93,7 +106,7 @@ struct Stored {
     on: Option<Id>,
 }
 
-impl Giving<'_> {
+impl<W: Write> Giving<'_, W> {
     /// Writes an object, and before it those on which it stands and which are wanted too.
     fn object(&mut self, id: &Id) -> Result<(), PackError> {
         let mut stack = vec![(*id, None)];

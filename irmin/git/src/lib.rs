@@ -31,14 +31,17 @@
 //! they cost anything: what is wrong is an error, and memory is bounded by [`Options`].
 //!
 //! What it never does: run `git`, read the user's or the system's configuration, write loose
-//! objects, delete objects, follow `refs/replace`. Reftables and version-1 indexes are refused.
+//! objects, delete objects unless told to ([`Git::gc`]), follow `refs/replace`. Reftables and version-1 indexes are refused.
 
 #![forbid(unsafe_code)]
 
 mod cache;
+mod check;
+mod commit_graph;
 mod config;
 mod error;
 mod file;
+mod gc;
 mod give;
 mod graph;
 mod layout;
@@ -65,6 +68,9 @@ use graph::Graph;
 use layout::Layout;
 use odb::Odb;
 use refs::Refs;
+
+pub use check::Report;
+pub use gc::{Collected, GcOptions};
 
 /// A Git repository.
 pub struct Git {

@@ -11,7 +11,7 @@ use irmin_packfile::zlib::{Failed, Inflate};
 
 use crate::error::{Result, corrupt, io, is_absent, optional, refused};
 
-fn path_of(objects: &Path, id: &Id) -> PathBuf {
+pub(crate) fn path_of(objects: &Path, id: &Id) -> PathBuf {
     let hex = id.to_string();
     objects.join(&hex[..2]).join(&hex[2..])
 }

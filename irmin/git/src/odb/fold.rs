@@ -9,7 +9,7 @@
 //! was folded is therefore deleted [`GRACE`] later; and while `git gc` is at work nothing is.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +49,15 @@ pub(super) struct Replaced {
 }
 
 impl Odb {
+    /// Waits until no process folds, and keeps all from it while the value lives.
+    pub(crate) fn lock_folding(&self) -> Result<File> {
+        let lock = &self.fold_lock;
+        let file = OpenOptions::new().create(true).append(true).open(lock);
+        let file = file.map_err(io("open", lock))?;
+        file.lock().map_err(io("lock", lock))?;
+        Ok(file)
+    }
+
     /// Folds if there are many packs of one size.
     pub(super) fn fold(&self, writing: &mut Writing) -> Result<()> {
         let packs = self.packs();
@@ -207,6 +216,14 @@ impl Odb {
     fn delete(&self, path: &Path) {
         Pack::delete(path);
         self.packs.write().expect(UNPOISONED).replaced.remove(path);
+    }
+
+    /// Deletes the packs that linger, for who collects garbage.
+    pub(super) fn delete_lingering(&self) {
+        let mut writing = self.writing.lock().expect(UNPOISONED);
+        for replaced in std::mem::take(&mut writing.replaced) {
+            self.delete(&replaced.path);
+        }
     }
 
     /// Deletes the packs that lingered long enough, for who closes the store.

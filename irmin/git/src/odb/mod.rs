@@ -16,7 +16,7 @@ use irmin::{Format, Id};
 use crate::cache::Cache;
 use crate::error::{Result, io, optional};
 use crate::file::Stamp;
-use crate::pack::Pack;
+use crate::pack::{Built, Pack};
 use crate::{Options, loose};
 
 pub(crate) struct Odb {
@@ -103,6 +103,30 @@ impl Odb {
             loose::ids(folder, self.format, "", &mut loose)?;
         }
         Ok((self.packs(), loose.into_iter().collect()))
+    }
+
+    /// All objects that lie alone in our own folder, and where.
+    pub(crate) fn loose_files(&self) -> Result<Vec<(Id, PathBuf)>> {
+        let mut ids = Vec::new();
+        loose::ids(&self.folders[0], self.format, "", &mut ids)?;
+        let files = ids.into_iter();
+        Ok(files
+            .map(|id| (id, loose::path_of(&self.folders[0], &id)))
+            .collect())
+    }
+
+    /// Makes packs known that were just published.
+    pub(crate) fn replace(&self, built: impl Iterator<Item = Built>) {
+        built.for_each(|built| self.add(built, &HashSet::new()));
+    }
+
+    /// Deletes the packs that linger, and forgets those that are gone.
+    pub(crate) fn forget_gone(&self) -> Result<()> {
+        self.delete_lingering();
+        for seen in &mut self.packs.write().expect(UNPOISONED).seen {
+            *seen = None;
+        }
+        self.refresh().map(drop)
     }
 
     /// Looks for packs that came and went. Whether there were any.

@@ -24,6 +24,16 @@ impl Odb {
         )
     }
 
+    /// The object as it lies alone; `None` if it does not.
+    pub(crate) fn loose(&self, id: &Id) -> Result<Option<(Kind, Bytes)>> {
+        for folder in &self.folders {
+            if let Some(found) = loose::read(folder, self.format, id, self.largest)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) fn contains(&self, id: &Id) -> Result<bool> {
         let found = self.look(
             |_, _, _| Ok(()),
@@ -107,7 +117,7 @@ impl Odb {
     }
 
     /// The object of this id that begins at `offset`.
-    pub(super) fn object(&self, pack: &Pack, offset: u64, id: &Id) -> Result<(Kind, Bytes)> {
+    pub(crate) fn object(&self, pack: &Pack, offset: u64, id: &Id) -> Result<(Kind, Bytes)> {
         let found = match self.cached(pack, offset) {
             Some(found) => found,
             None => self.resolve(pack, offset)?,

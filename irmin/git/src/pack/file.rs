@@ -190,7 +190,7 @@ impl Pack {
 
     /// Deletes the pack: the index first, with which it is gone for everybody.
     pub(crate) fn delete(path: &Path) {
-        for extension in ["idx", "rev", "pack"] {
+        for extension in ["idx", "rev", "bitmap", "pack", "mtimes"] {
             let _ = std::fs::remove_file(path.with_extension(extension));
         }
     }
