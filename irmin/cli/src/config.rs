@@ -1,7 +1,8 @@
 //! What Git's configuration says about the user (git-config(1)).
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
@@ -43,6 +44,28 @@ impl Config {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values of a key, in the order in which they were read.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.iter().filter(move |(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The names of a section's subsections, in order, each once.
+    pub fn subsections(&self, section: &str) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (key, _) in &self.0 {
+            let inside = key
+                .strip_prefix(section)
+                .and_then(|rest| rest.strip_prefix('.'));
+            if let Some((name, _)) = inside.and_then(|rest| rest.rsplit_once('.'))
+                && !names.iter().any(|known| known == name)
+            {
+                names.push(name.into());
+            }
+        }
+        names
+    }
+
     fn file(&mut self, path: &Path, depth: usize) -> Result<()> {
         let broken = |what: String| {
             Failure::broken(format_args!("the configuration {} {what}", path.display()))
@@ -74,6 +97,39 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Adds a section to a repository's configuration, under the lock that Git takes.
+pub fn append(repository: &Path, section: &str, sub: &str, lines: &[(&str, String)]) -> Result<()> {
+    let path = repository.join("config");
+    let lock = repository.join("config.lock");
+    let broken = |error: io::Error| {
+        Failure::broken(format_args!(
+            "{} cannot be written: {error}",
+            lock.display()
+        ))
+    };
+    let mut text = fs::read(&path).unwrap_or_default();
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    let quoted = |value: &str| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+        value.replace('\n', "\\n").replace('\t', "\\t")
+    };
+    let mut added = format!("[{section} \"{}\"]\n", quoted(sub));
+    for (key, value) in lines {
+        added += &format!("\t{key} = \"{}\"\n", quoted(value));
+    }
+    text.extend(added.into_bytes());
+    let mut file = File::create_new(&lock).map_err(broken)?;
+    let written = file.write_all(&text).and_then(|()| file.sync_all());
+    written
+        .and_then(|()| fs::rename(&lock, &path))
+        .map_err(|error| {
+            let _ = fs::remove_file(&lock);
+            broken(error)
+        })
 }
 
 fn files(repository: &Path) -> Vec<PathBuf> {

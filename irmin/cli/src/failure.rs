@@ -7,6 +7,7 @@ use irmin::{
     BackendError, CommitError, HistoryError, Id, PathError, ReadError, RefNameError, RevisionError,
     UpdateError, WriteError,
 };
+use irmin_sync::SyncError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 
 use crate::output::harmless;
@@ -215,6 +216,24 @@ impl From<MergeError> for Failure {
         match error {
             MergeError::Commit(error) => error.into(),
             error => Failure::broken(error),
+        }
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Failure {
+        let what = error.to_string();
+        match error {
+            SyncError::NoSuchName { .. } => Failure::Absent { what, help: None },
+            SyncError::Invalid(_) => Failure::Usage { what, help: None },
+            SyncError::Unauthorized { .. } => Failure::broken_with(
+                what,
+                "set IRMIN_TOKEN to a token, or set up git credential for this server",
+            ),
+            SyncError::Format { .. } => {
+                Failure::broken_with(what, "`irmin convert` makes a store of the other format")
+            }
+            _ => Failure::broken(what),
         }
     }
 }

@@ -24,6 +24,7 @@ mod output;
 mod pipe;
 mod place;
 mod progress;
+mod remote;
 mod serve;
 mod svg;
 mod tree;
@@ -67,6 +68,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
     match &cli.command {
         Command::Init(init) => return place::init(init, repo, out),
         Command::Fsck(fsck) => return fsck::fsck(repo, fsck, out),
+        Command::Clone(clone) => return remote::clone(clone, out),
         Command::Token(token) => return serve::token(token, out),
         Command::UploadPack(pipe) => return pipe::upload_pack(pipe),
         Command::ReceivePack(pipe) => return pipe::receive_pack(pipe),
@@ -89,7 +91,11 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::Svg(graph) => svg::svg(&place, graph, out),
         Command::Gc(_) => gc::gc(&place, out),
         Command::Serve(serve) => serve::serve(place, serve, out),
+        Command::Fetch(fetch) => remote::fetch(&place, fetch, out),
+        Command::Pull(pull) => remote::pull(&place, pull, out),
+        Command::Push(push) => remote::push(&place, push, out),
         Command::Init(_)
+        | Command::Clone(_)
         | Command::Fsck(_)
         | Command::Token(_)
         | Command::UploadPack(_)

@@ -45,7 +45,8 @@ fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) 
     Ok(0)
 }
 
-fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Result<u8> {
+/// Merges a commit of this name into a branch, and tells of it.
+pub fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, merge.branch.as_deref())?;
     let theirs = place.repo.resolve(name)?;
     loop {

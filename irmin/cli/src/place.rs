@@ -229,7 +229,7 @@ fn upwards(from: &Path) -> Result<Found> {
 
 /// The repository that the folder is or holds. A native store inside goes before Git's: who made it
 /// there wanted it.
-fn repository(folder: &Path) -> Option<Found> {
+pub fn repository(folder: &Path) -> Option<Found> {
     let inside = folder.join(INSIDE);
     if is_native(&inside) {
         return Some(Found::Native(inside));

@@ -207,6 +207,10 @@ fn every_command_has_help_with_examples() {
         "token",
         "upload-pack",
         "receive-pack",
+        "clone",
+        "fetch",
+        "pull",
+        "push",
     ] {
         let help = place.irmin(&[command, "--help"]);
         assert!(help.contains("Examples:\n  irmin "), "{command}");

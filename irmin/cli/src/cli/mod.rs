@@ -7,9 +7,11 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use irmin::Position;
 
+mod remote;
 mod serve;
 mod upkeep;
 
+pub use remote::{Clone, Fetch, HowMuch, Pull, Push};
 pub use serve::{Pipe, Serve, Token};
 pub use upkeep::{Fsck, Gc};
 
@@ -78,6 +80,14 @@ pub enum Command {
     Gc(Gc),
     /// Check that all that names lead to is there and undamaged
     Fsck(Fsck),
+    /// Make a repository that holds what another one has
+    Clone(Clone),
+    /// Bring what is new in another repository
+    Fetch(Fetch),
+    /// Fetch, and merge into a branch
+    Pull(Pull),
+    /// Send what another repository lacks, and move its names
+    Push(Push),
     /// Serve the repository to Git, and to programs as JSON, over HTTP
     Serve(Serve),
     /// Make a token for `irmin serve --tokens`

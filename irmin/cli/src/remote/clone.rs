@@ -1,0 +1,121 @@
+//! `irmin clone`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use irmin::{BackendError, Format};
+use irmin_git::Git;
+use irmin_pack::{Files, Pack};
+use irmin_packfile::PackStore;
+use irmin_sync::{CloneOptions, Depth, Progress, Refspec, Tags};
+use serde_json::json;
+
+use super::{address, at};
+use crate::cli;
+use crate::config::{self, Config};
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::place::shown;
+use crate::progress::Transfer;
+
+/// `irmin clone`.
+pub fn clone(clone: &cli::Clone, out: &mut Output) -> Result<u8> {
+    let folder = match &clone.folder {
+        Some(folder) => folder.clone(),
+        None => named_after(&clone.url)?,
+    };
+    let was_there = folder.exists();
+    let is_free =
+        !was_there || fs::read_dir(&folder).is_ok_and(|mut inside| inside.next().is_none());
+    if !is_free {
+        return Err(Failure::usage(
+            format!("{} is there already and not empty", shown(&folder)),
+            "give another folder",
+        ));
+    }
+    let result = into(clone, &folder, out);
+    // What came in part is no repository.
+    if result.is_err() && !was_there {
+        let _ = fs::remove_dir_all(&folder);
+    }
+    result
+}
+
+fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
+    let url = address(&clone.url);
+    // Only the user's own configuration: there is no repository yet.
+    let config = Config::read(Path::new(""))?;
+    let mut remote = at(&url, &config)?;
+    let refspecs = match (clone.mirror, clone.bare) {
+        (true, _) => vec![Refspec::mirror()],
+        (_, true) => vec!["refs/heads/*:refs/heads/*".parse()?],
+        _ => vec![Refspec::tracking("origin")?],
+    };
+    // As in Git, who wants little history wants it of one branch.
+    let is_single = clone.single_branch || clone.depth.is_some() && !clone.mirror;
+    let transfer = Transfer::new();
+    let mut progress = |progress: Progress<'_>| transfer.show(progress);
+    let options = CloneOptions {
+        refspecs,
+        branch: clone.branch.clone(),
+        single_branch: is_single,
+        tags: match (clone.no_tags, is_single) {
+            (true, _) => Tags::No,
+            (_, true) => Tags::Follow,
+            _ => Tags::All,
+        },
+        depth: clone.depth.map_or(Depth::AsIs, Depth::At),
+        progress: Some(&mut progress),
+        ..CloneOptions::default()
+    };
+    let made = remote.clone_to(|format| make(folder, format), options)?;
+    drop(transfer);
+    let mut lines = vec![("url", url)];
+    if clone.mirror {
+        lines.push(("mirror", "true".into()));
+    }
+    if !clone.bare {
+        lines.extend(made.refspecs.iter().map(|spec| ("fetch", spec.to_string())));
+    }
+    config::append(folder, "remote", "origin", &lines)?;
+    if let Some(branch) = made.branch.filter(|_| !clone.bare && !clone.mirror) {
+        let lines = [("remote", "origin".into()), ("merge", branch.to_string())];
+        config::append(folder, "branch", branch.short(), &lines)?;
+    }
+    let shown_folder = fs::canonicalize(folder).unwrap_or(folder.into());
+    match out.json {
+        true => out.value(&json!({
+            "repository": shown_folder.to_string_lossy(),
+            "objects": made.fetched.taken.map_or(0, |taken| taken.objects),
+        }))?,
+        false => out.line(format_args!("cloned into {}", shown(&shown_folder)))?,
+    }
+    Ok(0)
+}
+
+/// A bare repository of the other side's format.
+fn make(folder: &Path, format: Format) -> std::result::Result<Arc<dyn PackStore>, BackendError> {
+    Ok(match format {
+        Format::Native => Arc::new(Pack::create(Files::open(folder)?, format)?),
+        _ => Arc::new(Git::init(folder, format, true)?),
+    })
+}
+
+/// What `git clone --bare` would call it.
+fn named_after(url: &str) -> Result<PathBuf> {
+    let end = url.trim_end_matches('/');
+    let end = end
+        .strip_suffix("/.git")
+        .or(end.strip_suffix("/.irmin"))
+        .unwrap_or(end);
+    let name = end.rsplit(['/', ':']).next().unwrap_or_default();
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    if name.is_empty() || name.starts_with('.') {
+        return Err(Failure::usage(
+            format!("{url} does not say what the folder is to be called"),
+            "irmin clone URL FOLDER",
+        ));
+    }
+    Ok(format!("{name}.git").into())
+}

@@ -1,0 +1,158 @@
+//! `irmin fetch`, `pull`.
+
+use irmin_sync::{Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags};
+
+use super::{Known, at, here, tell};
+use crate::cli::{self, HowMuch};
+use crate::config::Config;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::place::Place;
+use crate::progress::Transfer;
+use crate::{merge, write};
+
+/// `irmin fetch`.
+pub fn fetch(place: &Place, fetch: &cli::Fetch, out: &mut Output) -> Result<u8> {
+    let (config, branch) = here(place)?;
+    let names: Vec<String> = match (&fetch.remote, fetch.all) {
+        (Some(remote), _) => vec![remote.clone()],
+        (None, true) => config.subsections("remote"),
+        (None, false) => vec![Known::usual(&config, &branch).into()],
+    };
+    let mut code = 0;
+    for name in names {
+        let known = Known::find(&config, &name)?;
+        let refspecs = match (&fetch.refspecs[..], &known.fetch[..]) {
+            ([], []) => vec!["HEAD".parse()?],
+            ([], known) => known.to_vec(),
+            (given, _) => given
+                .iter()
+                .map(|spec| Ok(spec.parse()?))
+                .collect::<Result<_>>()?,
+        };
+        let fetched = from(place, &config, &known, refspecs, &fetch.how_much)?;
+        code = code.max(moves(&fetched, out)?);
+    }
+    Ok(code)
+}
+
+/// One fetch.
+fn from(
+    place: &Place,
+    config: &Config,
+    known: &Known,
+    refspecs: Vec<Refspec>,
+    how_much: &HowMuch,
+) -> Result<Fetched> {
+    let transfer = Transfer::new();
+    let mut progress = |progress: Progress<'_>| transfer.show(progress);
+    let options = FetchOptions {
+        tags: match (how_much.tags, how_much.no_tags) {
+            (true, _) => Tags::All,
+            (_, true) => Tags::No,
+            _ => Tags::Follow,
+        },
+        prune: how_much.prune,
+        depth: match (how_much.depth, how_much.deepen, how_much.unshallow) {
+            (Some(depth), _, _) => Depth::At(depth),
+            (_, Some(more), _) => Depth::More(more),
+            (_, _, true) => Depth::Whole,
+            _ => Depth::AsIs,
+        },
+        progress: Some(&mut progress),
+        ..FetchOptions::new(refspecs)
+    };
+    let fetched = at(&known.url, config)?.fetch(&*place.store, options)?;
+    place.repo.flush()?;
+    Ok(fetched)
+}
+
+/// Tells what became of names of ours.
+fn moves(fetched: &Fetched, out: &mut Output) -> Result<u8> {
+    let mut code = 0;
+    for one in &fetched.moves {
+        let (what, why) = match one.status {
+            RefStatus::UpToDate => continue,
+            RefStatus::Made => ("made", None),
+            RefStatus::Forwards => ("forwards", None),
+            RefStatus::Forced => ("forced", None),
+            RefStatus::Pruned => ("pruned", None),
+            RefStatus::NotForwards => (
+                "stays",
+                Some("it would lose commits; + before the refspec allows that"),
+            ),
+            RefStatus::TagStays => ("stays", Some("it is a tag; + before the refspec moves it")),
+        };
+        code |= u8::from(one.status.is_refused());
+        tell(out, what, &one.name, (one.old, one.new), why)?;
+    }
+    Ok(code)
+}
+
+/// `irmin pull`.
+pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
+    let (config, _) = here(place)?;
+    let branch = write::branch(place, pull.branch.as_deref())?;
+    let usual = Known::usual(&config, branch.name());
+    let known = Known::find(&config, pull.remote.as_deref().unwrap_or(usual))?;
+    let merge = format!("branch.{}.merge", branch.name().short());
+    let theirs = match (&pull.theirs, config.get(&merge)) {
+        (Some(theirs), _) => theirs.clone(),
+        (None, Some(theirs)) if known.name == usual => theirs.into(),
+        _ => branch.name().to_string(),
+    };
+    let mut refspecs = known.fetch.clone();
+    let wanted: Refspec = theirs.parse()?;
+    refspecs.push(wanted);
+    let fetched = from(place, &config, &known, refspecs, &pull.how_much)?;
+    let mut code = moves(&fetched, out)?;
+    let is_meant = |name: &str| {
+        name == theirs
+            || ["refs/heads/", "refs/tags/", "refs/"].iter().any(|prefix| {
+                name.strip_prefix(prefix)
+                    .is_some_and(|short| short == theirs)
+            })
+    };
+    let head = fetched.heads.iter().find(|(name, id)| match name {
+        Some(name) => is_meant(name.as_str()),
+        None => id.to_string() == theirs,
+    });
+    let Some((_, id)) = head else {
+        return Err(Failure::absent(
+            format!("the other side has no {theirs}"),
+            "name another branch: irmin pull REMOTE BRANCH",
+        ));
+    };
+    let commit = place.repo.resolve(&id.to_string())?;
+    if branch.head()?.is_none() {
+        branch.compare_and_set(None, Some(&commit))?;
+        return Ok(code.max(write::done(place, &branch, &commit, out)?));
+    }
+    let short = theirs.strip_prefix("refs/heads/").unwrap_or(&theirs);
+    let from = match known.name == known.url {
+        true => without_secrets(&known.url),
+        false => known.url.clone(),
+    };
+    let message = format!("Merge branch '{short}' of {}", without_secrets(&from));
+    let merged = cli::Merge {
+        names: Vec::new(),
+        dry_run: false,
+        branch: Some(branch.name().to_string()),
+        message: Some(pull.message.clone().unwrap_or(message)),
+        author: pull.author.clone(),
+    };
+    code = code.max(merge::into_branch(place, &merged, &id.to_string(), out)?);
+    Ok(code)
+}
+
+/// A URL without user and password.
+fn without_secrets(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let host = rest.find('/').unwrap_or(rest.len());
+            let at = rest[..host].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[at..])
+        }
+        None => url.into(),
+    }
+}

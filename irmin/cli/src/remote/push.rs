@@ -1,0 +1,133 @@
+//! `irmin push`.
+
+use irmin::{Id, RefName};
+use irmin_sync::{Progress, PushOptions, PushStatus, Refspec};
+
+use super::{Known, at, here, tell};
+use crate::cli;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::place::Place;
+use crate::progress::Transfer;
+
+/// `irmin push`.
+pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
+    let (config, branch) = here(place)?;
+    let usual = Known::usual(&config, &branch);
+    let known = Known::find(&config, push.remote.as_deref().unwrap_or(usual))?;
+    let mut remote = at(&known.push_url, &config)?;
+    let mut refspecs: Vec<Refspec> = Vec::new();
+    for typed in &push.refspecs {
+        let spec = match push.delete {
+            true => format!(":{typed}"),
+            false => typed.clone(),
+        };
+        refspecs.push(spec.parse()?);
+    }
+    if push.all {
+        refspecs.push("refs/heads/*:refs/heads/*".parse()?);
+    }
+    if push.tags {
+        refspecs.push("refs/tags/*:refs/tags/*".parse()?);
+    }
+    if push.mirror || known.is_mirror && refspecs.is_empty() {
+        refspecs.push(Refspec::mirror());
+        for there in remote.ls(&["refs/"])?.names {
+            let is_kept = place.repo.backend().head(&there.name)?.is_some();
+            // What such a name stands for has a name of its own.
+            if !is_kept && there.stands_for.is_none() && there.name.as_str().starts_with("refs/") {
+                refspecs.push(format!(":{}", there.name).parse()?);
+            }
+        }
+    }
+    if refspecs.is_empty() {
+        let key = format!("branch.{}.merge", branch.short());
+        let theirs = match config.get(&key) {
+            Some(theirs) if known.name == usual => theirs.to_string(),
+            _ => branch.to_string(),
+        };
+        refspecs.push(format!("{branch}:{theirs}").parse()?);
+    }
+    if push.force {
+        refspecs.iter_mut().for_each(|spec| spec.force = true);
+    }
+    let leases = leases(place, push, &known, &refspecs)?;
+    let transfer = Transfer::new();
+    let mut progress = |progress: Progress<'_>| transfer.show(progress);
+    let pushed = remote.push(
+        &*place.store,
+        PushOptions {
+            refspecs,
+            leases,
+            atomic: push.atomic,
+            tracking: known.fetch.clone(),
+            progress: Some(&mut progress),
+        },
+    )?;
+    drop(transfer);
+    let mut code = 0;
+    for one in &pushed.names {
+        let (what, why) = match &one.status {
+            PushStatus::UpToDate => continue,
+            PushStatus::Done => match (one.old, one.new) {
+                (None, _) => ("made", None),
+                (_, None) => ("deleted", None),
+                _ => ("moved", None),
+            },
+            PushStatus::NotForwards => (
+                "refused",
+                Some("it would lose commits; pull first, or push with --force-with-lease"),
+            ),
+            PushStatus::TagStays => ("refused", Some("it is a tag; --force moves it")),
+            PushStatus::Stale => (
+                "refused",
+                Some("it is not where it was fetched; fetch again"),
+            ),
+            PushStatus::NotTried => ("refused", Some("all names were to move, or none")),
+            PushStatus::Rejected(why) => ("refused", Some(&why[..])),
+        };
+        code |= u8::from(one.status.is_refused());
+        tell(out, what, &one.name, (one.old, one.new), why)?;
+    }
+    place.repo.flush()?;
+    Ok(code)
+}
+
+/// What `--force-with-lease` says of names of theirs.
+fn leases(
+    place: &Place,
+    push: &cli::Push,
+    known: &Known,
+    refspecs: &[Refspec],
+) -> Result<Vec<(RefName, Option<Id>)>> {
+    let full = |name: &str| match name.starts_with("refs/") {
+        true => RefName::new(name),
+        false => RefName::branch(name),
+    };
+    let followed = |name: &RefName| -> Result<Option<Id>> {
+        match known.tracking(name.as_str()) {
+            Some(ours) => Ok(place.repo.backend().head(&ours)?),
+            None => Err(Failure::usage(
+                format!("nothing here tells where {name} was on the other side"),
+                "say where it is to be: --force-with-lease=NAME:ID",
+            )),
+        }
+    };
+    let mut leases = Vec::new();
+    for lease in &push.force_with_lease {
+        match lease.split_once(':') {
+            Some((name, "")) => leases.push((full(name)?, None)),
+            Some((name, id)) => {
+                leases.push((full(name)?, Some(place.repo.resolve(id)?.id())));
+            }
+            None if lease.is_empty() => {
+                for spec in refspecs.iter().filter(|spec| !spec.is_pattern()) {
+                    let name = full(spec.target.as_deref().unwrap_or(&spec.source))?;
+                    leases.push((name.clone(), followed(&name)?));
+                }
+            }
+            None => leases.push((full(lease)?, followed(&full(lease)?)?)),
+        }
+    }
+    Ok(leases)
+}

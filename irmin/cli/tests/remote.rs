@@ -1,0 +1,227 @@
+//! Clones, fetches, pulls and pushes, between the command and git.
+
+mod common;
+
+use common::{FORMATS, Place, Random};
+
+fn empty() -> Place {
+    Place(tempfile::tempdir().unwrap())
+}
+
+fn path(place: &Place) -> String {
+    place.path().to_str().unwrap().into()
+}
+
+/// A repository of git with a history, and a clone of it by `irmin`.
+fn cloned(format: &str, options: &[&str]) -> (Place, Place) {
+    let there = Place::of_git(format);
+    Random(11).history(&there, 40);
+    there.git(&["tag", "-a", "v1", "-m", "one", "c5"]);
+    let here = empty();
+    here.irmin(&[&["clone", &path(&there), "."], options].concat());
+    (there, here)
+}
+
+#[test]
+fn a_clone_holds_all_and_git_goes_on_with_it() {
+    for format in FORMATS {
+        let (there, here) = cloned(format, &[]);
+        here.fsck();
+        let main = there.git(&["rev-parse", "main"]);
+        for name in ["main", "origin/main", "HEAD"] {
+            assert_eq!(here.git(&["rev-parse", name]), main);
+        }
+        let tags = |place: &Place| place.git(&["for-each-ref", "refs/tags"]);
+        assert_eq!(tags(&here), tags(&there));
+        assert_eq!(here.git(&["rev-parse", "--is-bare-repository"]), "true");
+        assert_eq!(
+            here.git(&["config", "remote.origin.fetch"]),
+            "+refs/heads/*:refs/remotes/origin/*"
+        );
+        assert_eq!(
+            here.git(&["config", "branch.main.merge"]),
+            "refs/heads/main"
+        );
+        // Git's own commands find the remote.
+        let new = there.irmin(&["set", "new", "x"]);
+        here.git(&["fetch", "-q"]);
+        assert_eq!(here.git(&["rev-parse", "origin/main"]), new);
+    }
+}
+
+#[test]
+fn a_clone_has_the_name_and_the_names_that_were_asked_for() {
+    let there = Place::of_git("sha1");
+    Random(2).history(&there, 10);
+    let url = path(&there);
+    let here = empty();
+    let (code, out, _) = here.try_irmin(&["clone", &format!("{url}/.git"), "a"]);
+    assert!(code == 0 && out.starts_with("cloned into "), "{out}");
+    assert_eq!(here.try_irmin(&["clone", &url, "a"]).0, 2);
+    here.irmin(&["clone", "--mirror", &url, "m"]);
+    let names = |folder: &str| here.git(&["-C", folder, "for-each-ref"]);
+    assert_eq!(names("m"), there.git(&["for-each-ref"]));
+    here.irmin(&["clone", "--bare", "--no-tags", &url, "b"]);
+    assert_eq!(names("b").lines().count(), 1);
+    here.irmin(&["clone", "--depth", "1", &format!("file://{url}"), "s"]);
+    assert_eq!(here.git(&["-C", "s", "rev-list", "--count", "main"]), "1");
+    assert_eq!(
+        here.git(&["-C", "s", "rev-parse", "--is-shallow-repository"]),
+        "true"
+    );
+    here.irmin(&["fetch", "--unshallow", "--repo", "s"]);
+    let count = there.git(&["rev-list", "--count", "main"]);
+    assert_eq!(here.git(&["-C", "s", "rev-list", "--count", "main"]), count);
+    let (code, _, error) = here.try_irmin(&["clone", "/nowhere/at/all", "x"]);
+    assert!(code == 3 && error.contains("nothing at"), "{error}");
+    assert!(!here.path().join("x").exists());
+}
+
+#[test]
+fn a_fetch_tells_what_it_made_moved_and_removed() {
+    let (there, here) = cloned("sha1", &[]);
+    let old = there.git(&["rev-parse", "main"]);
+    there.git(&["branch", "topic", "c3"]);
+    let new = there.irmin(&["set", "x", "y"]);
+    let told = here.irmin(&["fetch"]);
+    let topic = there.git(&["rev-parse", "c3"]);
+    assert_eq!(
+        told,
+        format!(
+            "forwards refs/remotes/origin/main {old} {new}\nmade refs/remotes/origin/topic - {topic}"
+        )
+    );
+    assert_eq!(here.irmin(&["fetch"]), "");
+    there.git(&["branch", "-D", "topic"]);
+    assert_eq!(here.irmin(&["fetch", "--all"]), "");
+    assert_eq!(
+        here.irmin(&["fetch", "--prune"]),
+        format!("pruned refs/remotes/origin/topic {topic} -")
+    );
+    // What would lose commits stays, unless it may.
+    there.git(&["update-ref", "refs/heads/main", "c1"]);
+    let (code, out, _) = here.try_irmin(&[
+        "fetch",
+        "origin",
+        "refs/heads/main:refs/remotes/origin/main",
+    ]);
+    assert!(code == 1 && out.starts_with("stays "), "{out}");
+    assert!(
+        here.irmin(&["fetch", "--json"])
+            .contains("\"status\":\"forced\"")
+    );
+    let (code, _, error) = here.try_irmin(&["fetch", "origin", "nothing"]);
+    assert_eq!(code, 1, "{error}");
+    let (code, _, error) = here.try_irmin(&["fetch", "nobody"]);
+    assert!(code == 2 && error.contains("no remote nobody"), "{error}");
+}
+
+#[test]
+fn a_pull_merges_or_tells_the_conflicts() {
+    let (there, here) = cloned("sha1", &[]);
+    let theirs = there.irmin(&["set", "new/there", "x"]);
+    assert!(here.irmin(&["pull"]).ends_with(&theirs));
+    there.irmin(&["set", "new/there", "y"]);
+    here.irmin(&["set", "new/here", "z"]);
+    here.irmin(&["pull"]);
+    assert_eq!(
+        here.git(&["log", "-1", "--format=%s"]),
+        format!("Merge branch 'main' of {}", path(&there))
+    );
+    assert_eq!(here.irmin(&["ls", "new"]), "here\nthere");
+    here.fsck();
+    let before = here.irmin(&["set", "both", "a"]);
+    there.irmin(&["set", "both", "b"]);
+    let (code, out, _) = here.try_irmin(&["pull", "origin", "main"]);
+    assert!(code == 1 && out.ends_with("\nboth\n"), "{out}");
+    assert_eq!(here.git(&["rev-parse", "main"]), before);
+    let other = Place::new("sha1", &[]);
+    other.irmin(&["pull", &path(&there)]);
+    assert_eq!(other.irmin(&["get", "both"]), "b");
+}
+
+#[test]
+fn a_push_moves_what_may_move_and_says_what_may_not() {
+    let there = Place::new("sha1", &["--bare"]);
+    let here = Place::of_git("sha1");
+    Random(6).history(&here, 30);
+    let url = path(&there);
+    here.git(&["remote", "add", "origin", &url]);
+    assert!(here.irmin(&["push"]).starts_with("made refs/heads/main - "));
+    assert_eq!(
+        here.git(&["rev-parse", "origin/main"]),
+        here.git(&["rev-parse", "main"])
+    );
+    assert_eq!(here.irmin(&["push"]), "");
+    here.irmin(&["push", "--tags", "origin", "main:other"]);
+    there.fsck();
+    assert_eq!(
+        there.git(&["rev-parse", "other", "c4"]),
+        here.git(&["rev-parse", "main", "c4"])
+    );
+    assert!(
+        here.irmin(&["push", "--delete", "origin", "other"])
+            .starts_with("deleted ")
+    );
+    // Somebody else moves it.
+    let theirs = there.irmin(&["set", "theirs", "x"]);
+    here.irmin(&["set", "ours", "x"]);
+    let (code, out, _) = here.try_irmin(&["push"]);
+    assert!(
+        code == 1 && out.starts_with("refused refs/heads/main "),
+        "{out}"
+    );
+    let (code, out, _) = here.try_irmin(&["push", "--force-with-lease"]);
+    assert!(
+        code == 1 && out.contains("not where it was fetched"),
+        "{out}"
+    );
+    here.irmin(&["fetch"]);
+    assert!(
+        here.irmin(&["push", "--force-with-lease"])
+            .starts_with("moved ")
+    );
+    let lease = format!("--force-with-lease=main:{theirs}");
+    assert_eq!(
+        here.try_irmin(&["push", &lease, "origin", "c3:refs/heads/main"])
+            .0,
+        1
+    );
+    here.irmin(&["push", "--force", "origin", "c3:refs/heads/main"]);
+    assert_eq!(
+        there.git(&["rev-parse", "main"]),
+        here.git(&["rev-parse", "c3"])
+    );
+    there.irmin(&["branches", "--create", "gone"]);
+    here.git(&["update-ref", "-d", "refs/remotes/origin/main"]);
+    here.irmin(&["push", "--mirror"]);
+    let names = |place: &Place| place.git(&["for-each-ref", "refs/heads", "refs/tags"]);
+    assert_eq!(names(&there), names(&here));
+    there.fsck();
+}
+
+#[test]
+fn native_stores_clone_fetch_and_push_among_themselves() {
+    let there = Place::new("native", &["--bare"]);
+    let first = there.irmin(&["set", "a/b", "x"]);
+    there.irmin(&["set", "big", &"large ".repeat(10_000), "--branch", "topic"]);
+    let here = empty();
+    here.irmin(&["clone", &path(&there), "n"]);
+    assert_eq!(here.irmin(&["get", "a/b", "--repo", "n"]), "x");
+    assert_eq!(
+        here.irmin(&["log", "--json", "-n", "1", "origin/topic", "--repo", "n"])
+            .matches("\"parents\":[]")
+            .count(),
+        1
+    );
+    let second = here.irmin(&["set", "c", "y", "--repo", "n"]);
+    let told = here.irmin(&["push", "--repo", "n"]);
+    assert_eq!(told, format!("moved refs/heads/main {first} {second}"));
+    let third = there.irmin(&["set", "d", "z"]);
+    assert!(here.irmin(&["pull", "--repo", "n"]).ends_with(&third));
+    assert_eq!(here.irmin(&["fsck", "--repo", "n"]), "");
+    assert_eq!(there.irmin(&["fsck"]), "");
+    let git = Place::new("sha1", &[]);
+    let (code, _, error) = git.try_irmin(&["fetch", &path(&there)]);
+    assert!(code == 3 && error.contains("irmin convert"), "{error}");
+}
