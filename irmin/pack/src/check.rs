@@ -149,7 +149,7 @@ impl<S: Storage> Pack<S> {
             }
         }
         for (id, parts) in &found {
-            let wanted = crate::pack::parts(parts.total, self.segment);
+            let wanted = crate::read::parts(parts.total, self.segment);
             if parts.single {
                 report.objects += 1;
             } else if parts.numbers.len() as u64 != u64::from(wanted) {

@@ -121,6 +121,7 @@ mod load;
 mod mark;
 mod names;
 mod pack;
+mod read;
 mod scan;
 mod storage;
 mod sync;

@@ -8,7 +8,7 @@ use irmin::{Backend, BackendError, Id, Kind};
 
 use crate::collect::References;
 use crate::format::key;
-use crate::pack::parts;
+use crate::read::parts;
 use crate::{Pack, Storage};
 
 /// Versions of one thing, such as a page of a directory, have one group: they are compressed together.

@@ -2,24 +2,19 @@
 
 use alloc::format;
 use alloc::string::ToString;
-use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use core::hash::BuildHasher;
 
-use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashSet};
-use irmin::{Backend, BackendError, Format, Id, Kind, Object, RefEdit, RefName, UpdateError};
+use irmin::{Backend, BackendError, Format, Id, Object, RefEdit, RefName, UpdateError};
 
-use crate::block::{Block, Blocks};
+use crate::block::Blocks;
 use crate::flush::Flushing;
-use crate::format::{
-    Body, HEAD, Ink, Place, Record, check_segment, key, moves_len, part_size, push_moves,
-    record_len,
-};
+use crate::format::{check_segment, key, moves_len, push_moves, record_len};
 use crate::load::{self, Damage, Loaded};
 use crate::names::Names;
+use crate::read::parts;
 use crate::sync::{Mutex, RwLock};
 use crate::table::Table;
 use crate::write::{Slots, Writer};
@@ -142,230 +137,6 @@ impl<S: Storage> Pack<S> {
     pub fn damage_at_open(&self) -> &[Damage] {
         &self.damage
     }
-
-    /// Reads the record of a part, if it is there and whole.
-    ///
-    /// A record that moved while it was read, because garbage is being collected, is looked up again.
-    pub(crate) fn part(&self, id: &Id, part: u32) -> Result<Option<(Record, Place)>, BackendError> {
-        let key = key(id, part);
-        let mut damaged = None;
-        let mut n = 0;
-        let mut moved = 0;
-        loop {
-            let place = self.table.read().get(key, n);
-            let Some(place) = place else {
-                return match damaged {
-                    None => Ok(None),
-                    Some(place) => Err(damage(id, part, place)),
-                };
-            };
-            if place.is_block()
-                && let Some(block) = self.blocks.get(place)
-                && let Some(record) = self.in_block(&block, id, place)
-            {
-                return Ok(Some((record, place)));
-            }
-            match self.record(place)? {
-                Some(record) => match &record.body {
-                    Body::Part {
-                        id: found,
-                        part: number,
-                        ..
-                    } if found == id && *number == part => return Ok(Some((record, place))),
-                    Body::Block { listed, stream } if part == 0 => {
-                        let block = Block::inflate(listed, stream).map(Arc::new);
-                        if let Some(block) = &block {
-                            self.blocks.keep(place, block);
-                            if let Some(record) = self.in_block(block, id, place) {
-                                return Ok(Some((record, place)));
-                            }
-                        }
-                        // Another object of this key, or one that moved, or damage.
-                        match self.table.read().contains(key, place) {
-                            true if block.is_some() && listed.iter().any(|at| at.key == key) => {
-                                n += 1
-                            }
-                            true => {
-                                damaged = Some(place);
-                                n += 1;
-                            }
-                            false => (n, moved) = (0, moved + 1),
-                        }
-                    }
-                    Body::Part {
-                        id: found,
-                        part: number,
-                        ..
-                    } if crate::format::key(found, *number) == key => n += 1,
-                    _ if self.table.read().contains(key, place) => {
-                        damaged = Some(place);
-                        n += 1;
-                    }
-                    _ => (n, moved) = (0, moved + 1),
-                },
-                None if self.table.read().contains(key, place) => {
-                    damaged = Some(place);
-                    n += 1;
-                }
-                None => (n, moved) = (0, moved + 1),
-            }
-            if moved > 1000 {
-                return Err(damage(id, part, place));
-            }
-        }
-    }
-
-    /// The record at this place; `None` if it is damaged, or another is there now.
-    pub(crate) fn record(&self, place: Place) -> Result<Option<Record>, BackendError> {
-        let mut bytes = vec![0; place.len()];
-        self.storage
-            .read(place.slot(), place.offset(), &mut bytes)?;
-        let ink = Ink {
-            salt: self.salt,
-            from: place.offset(),
-        };
-        Ok(Record::read(&Bytes::from(bytes), ink))
-    }
-
-    /// The id of the object that has this key in a block.
-    fn id_in_block(&self, key: u64, place: Place) -> Result<Option<Id>, BackendError> {
-        let block = match self.blocks.get(place) {
-            Some(block) => Some(block),
-            None => match self.record(place)?.map(|record| record.body) {
-                Some(Body::Block { listed, stream }) => {
-                    Block::inflate(&listed, &stream).map(Arc::new)
-                }
-                _ => None,
-            },
-        };
-        let Some(block) = block else { return Ok(None) };
-        self.blocks.keep(place, &block);
-        let object = block.objects().find(|object| object.0 == key);
-        Ok(object.and_then(|(_, kind, data)| self.format.id(kind, &data).ok()))
-    }
-
-    /// The object of this id in a block, as the record that it would be.
-    fn in_block(&self, block: &Block, id: &Id, place: Place) -> Option<Record> {
-        let (kind, data) = block.find(self.format, id)?;
-        Some(Record {
-            stamp: 0,
-            len: place.len(),
-            body: Body::Part {
-                id: *id,
-                kind,
-                part: 0,
-                total: data.len() as u64,
-                data,
-            },
-        })
-    }
-
-    /// Whether the object is here and its first record whole.
-    fn intact(&self, id: &Id) -> Result<Option<u64>, BackendError> {
-        match self.part(id, 0) {
-            Ok(Some((record, _))) => match record.body {
-                Body::Part { total, .. } => Ok(Some(total)),
-                _ => Ok(None),
-            },
-            Ok(None) | Err(BackendError::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether the table has all parts of an object of this length, after the first, in full length.
-    pub(crate) fn has_parts(&self, id: &Id, total: u64) -> bool {
-        let size = part_size(self.segment) as u64;
-        let table = self.table.read();
-        (1..parts(total, self.segment)).all(|part| {
-            let data = (total - u64::from(part) * size).min(size);
-            let len = record_len(data as usize);
-            let mut places = (0..).map_while(|n| table.get(key(id, part), n));
-            places.any(|place| place.len() == len)
-        })
-    }
-
-    /// Whether all of the object is here and whole; for one that is about to be written again.
-    fn whole(&self, id: &Id) -> Result<Option<u64>, BackendError> {
-        let Some(total) = self.intact(id)? else {
-            return Ok(None);
-        };
-        for part in 1..parts(total, self.segment) {
-            match self.part(id, part) {
-                Ok(Some(_)) => {}
-                Ok(None) | Err(BackendError::Corrupt { .. }) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Some(total))
-    }
-
-    /// Kind and length of an object, from its record's head alone, unchecked; for going through many.
-    pub(crate) fn glance(&self, id: &Id) -> Result<Option<(Kind, u64)>, BackendError> {
-        let mut bytes = [0; HEAD];
-        let Some(place) = self.table.read().get(key(id, 0), 0) else {
-            return Ok(None);
-        };
-        self.storage
-            .read(place.slot(), place.offset(), &mut bytes)?;
-        if bytes[32..].starts_with(id.as_bytes())
-            && let Some(kind) = crate::format::kind(bytes[17])
-        {
-            return Ok(Some((kind, crate::format::u64_at(&bytes, 24))));
-        }
-        Ok(self
-            .read(id)?
-            .map(|object| (object.kind, object.data.len() as u64)))
-    }
-
-    fn read_here(&self, id: &Id) -> Result<Option<Object>, BackendError> {
-        let Some((record, place)) = self.part(id, 0)? else {
-            return Ok(None);
-        };
-        let Body::Part {
-            kind, total, data, ..
-        } = record.body
-        else {
-            return Err(damage(id, 0, place));
-        };
-        if data.len() as u64 == total {
-            return Ok(Some(Object {
-                id: *id,
-                kind,
-                data,
-            }));
-        }
-        // A length that lies costs no memory: all parts are there before room is made for them. Where
-        // they are not, a collection left this one behind.
-        if !self.has_parts(id, total) {
-            return Ok(None);
-        }
-        let mut whole = Vec::with_capacity(usize::try_from(total).unwrap_or_default());
-        whole.extend_from_slice(&data);
-        for part in 1..parts(total, self.segment) {
-            match self.part(id, part)?.map(|(record, _)| record.body) {
-                Some(Body::Part { data, .. }) => whole.extend_from_slice(&data),
-                _ => return Ok(None),
-            }
-        }
-        if whole.len() as u64 != total {
-            return Err(damage(id, 0, place));
-        }
-        Ok(Some(Object {
-            id: *id,
-            kind,
-            data: whole.into(),
-        }))
-    }
-
-    fn contains_here(&self, id: &Id) -> Result<bool, BackendError> {
-        if self.table.read().get(key(id, 0), 0).is_none() {
-            return Ok(false);
-        }
-        let Some(total) = self.intact(id)? else {
-            return Ok(false);
-        };
-        Ok(self.has_parts(id, total))
-    }
 }
 
 impl<S: Storage> Drop for Pack<S> {
@@ -424,21 +195,6 @@ fn new_salt<S>(storage: &S) -> u32 {
     DefaultHashBuilder::default().hash_one(address) as u32
 }
 
-/// How many records an object of this length takes.
-pub fn parts(total: u64, segment: u64) -> u32 {
-    u32::try_from(total.div_ceil(part_size(segment) as u64).max(1)).unwrap_or(u32::MAX)
-}
-
-fn damage(id: &Id, part: u32, place: Place) -> BackendError {
-    BackendError::Corrupt {
-        what: format!(
-            "object {id} (part {part}, segment {} at byte {})",
-            place.slot(),
-            place.offset()
-        ),
-    }
-}
-
 impl<S: Storage> Backend for Pack<S> {
     fn format(&self) -> Format {
         self.format
@@ -486,24 +242,35 @@ impl<S: Storage> Backend for Pack<S> {
             len => from | u64::MAX.checked_shr(4 * len as u32).unwrap_or(0),
         };
         let mut found: Vec<Id> = Vec::new();
-        let mut candidates = self.table.read().range(from, to).into_iter();
+        let mut candidates = self.table.read().range(from, to);
+        // Where all are wanted, they are looked at as they lie, and no block is inflated twice.
+        if candidates.len() <= limit {
+            candidates.sort_unstable_by_key(|(_, place)| place.0);
+            let mut moved = false;
+            for (key, place) in &candidates {
+                match self.id_at(*key, *place)? {
+                    Some(id) => found.push(id),
+                    None => moved |= !self.table.read().contains(*key, *place),
+                }
+            }
+            if !moved {
+                found.retain(|id| id.begins_with(prefix));
+                found.sort_unstable();
+                found.dedup();
+                return Ok(found);
+            }
+            found.clear();
+            candidates = self.table.read().range(from, to);
+        }
+        let mut candidates = candidates.into_iter();
         let mut last = None;
-        let mut head = [0; HEAD];
         while let Some((key, place)) = candidates.next() {
             // Those with one key come in any order: all of them are looked at before it is enough.
             if found.len() >= limit && last != Some(key) {
                 break;
             }
             last = Some(key);
-            let id = if place.is_block() {
-                self.id_in_block(key, place)?
-            } else {
-                self.storage.read(place.slot(), place.offset(), &mut head)?;
-                head[32..]
-                    .get(..self.format.id_len())
-                    .and_then(Id::from_bytes)
-            };
-            match id.filter(|id| crate::format::key(id, 0) == key) {
+            match self.id_at(key, place)? {
                 Some(id) if id.begins_with(prefix) => found.push(id),
                 Some(_) => {}
                 // It moved while garbage was collected: from here on the places are looked up again.

@@ -32,13 +32,11 @@ struct Slot {
     identity: (u64, u64),
     /// Its length.
     end: AtomicU64,
-    /// Bytes written since the last flush.
-    unflushed: AtomicU64,
 }
 
-/// A file that is flushed often grows by so many zeros at once: a flush that changes no length costs
-/// the file system about half.
-const GROWTH: usize = 1 << 20;
+/// A file that is written in small pieces grows by so many zeros at once: the file system takes a piece
+/// in half the time where there are pages for it, and a flush that changes no length too.
+const GROWTH: usize = 256 << 10;
 
 impl Slot {
     fn new(file: File) -> io::Result<Arc<Slot>> {
@@ -47,17 +45,13 @@ impl Slot {
             file,
             identity: (metadata.dev(), metadata.ino()),
             end: AtomicU64::new(metadata.len()),
-            unflushed: AtomicU64::new(0),
         }))
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset + bytes.len() as u64;
-        let unflushed = self
-            .unflushed
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let length = self.end.load(Ordering::Relaxed);
-        if end > length && length > 0 && unflushed < GROWTH as u64 {
+        if end > length && length > 0 && bytes.len() < GROWTH / 4 {
             // Without room for zeros it grows by what is written.
             if self.file.write_all_at(&[0; GROWTH], length).is_ok() {
                 self.end.store(length + GROWTH as u64, Ordering::Relaxed);
@@ -171,7 +165,6 @@ impl Files {
     fn sync(&self, dirty: &Dirty) -> Result<(), BackendError> {
         for slot in &dirty.files {
             if let Some(file) = self.slot(*slot) {
-                file.unflushed.store(0, Ordering::Relaxed);
                 file.file
                     .sync_data()
                     .map_err(|error| failed("flushing", &self.file_path(*slot), error))?;
