@@ -1,12 +1,12 @@
 //! Bodies of requests: gathered whole, within limits of size and pace.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use std::future::poll_fn;
-use std::pin::Pin;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Problem;

@@ -1,5 +1,5 @@
-//! Commits, entries and contents as JSON. Bytes that are no UTF-8 stand in hexadecimal digits under the
-//! key with `_hex` behind it.
+//! Commits, entries and contents as JSON. Bytes that are no UTF-8 stand in hexadecimal digits under
+//! the key with `_hex` behind it.
 
 use bytes::Bytes;
 use irmin::merge::{Conflict, Three, Why};

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod git;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
