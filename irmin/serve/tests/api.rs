@@ -159,6 +159,19 @@ fn a_transaction_happens_as_a_whole_on_the_head_that_it_expects() {
             .status,
         400
     );
+    for (key, value) in [
+        ("time", json!(-1)),
+        ("time", json!(i64::MAX)),
+        ("offset", json!(2000)),
+        ("name", json!(" <> ")),
+        ("email", json!("")),
+    ] {
+        let mut author = ada();
+        author[key] = value;
+        let edits = json!([set("b", "1")]);
+        let body = json!({ "branch": "main", "message": "m", "author": author, "edits": edits });
+        assert_eq!(served.send("POST", "/commits", &body).status, 400, "{body}");
+    }
     // Forty writers at once that expect nothing: none is lost.
     std::thread::scope(|threads| {
         for n in 0..40 {

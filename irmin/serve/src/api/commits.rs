@@ -42,16 +42,35 @@ pub(super) struct Person {
     offset: Option<i16>,
 }
 
+/// The last second of the year 9999: what all of Git's tools can show.
+const TIME_MAX: i64 = 253_402_300_799;
+
 impl Person {
-    pub(super) fn info(&self, message: &str) -> Info {
+    /// What a commit says of this person; only what `git fsck` takes.
+    pub(super) fn info(&self, message: &str) -> Result<Info, Problem> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs() as i64);
-        let who = |time| Signature::new(&self.name, &self.email, time, self.offset.unwrap_or(0));
-        Info {
-            author: who(self.time.unwrap_or(now)),
-            committer: who(now),
-            message: message.into(),
+        let (time, offset) = (self.time.unwrap_or(now), self.offset.unwrap_or(0));
+        if !(0..=TIME_MAX).contains(&time) || !(-1440..=1440).contains(&offset) {
+            return Err(Problem::wrong(
+                "the author's time is out of range",
+                "give seconds since 1970, up to the year 9999, and at most 1440 minutes of offset",
+            ));
         }
+        let who = |time| Signature::new(&self.name, &self.email, time, offset);
+        let (author, committer) = (who(time), who(now));
+        if author.name().is_empty() || author.email().is_empty() {
+            return Err(Problem::wrong(
+                "the author has no name or no email address",
+                "give both, of more than punctuation",
+            ));
+        }
+        let message = message.into();
+        Ok(Info {
+            author,
+            committer,
+            message,
+        })
     }
 }
 
@@ -141,7 +160,7 @@ pub(super) fn post(call: &Call<'_>) -> Result<Found, Problem> {
     let request: Request = call.json()?;
     let name = call.writable(&request.branch)?;
     let branch = call.shared.repo.named(name);
-    let info = request.author.info(&request.message);
+    let info = request.author.info(&request.message)?;
     let expect = match &request.expect {
         Some(Some(id)) => Some(Some(expected(id)?)),
         Some(None) => Some(None),

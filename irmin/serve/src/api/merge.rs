@@ -66,7 +66,7 @@ pub(super) fn post(call: &Call<'_>) -> Result<Found, Problem> {
     let request: Request = call.json()?;
     let branch = call.shared.repo.named(call.writable(&request.branch)?);
     let theirs = call.commit(&request.theirs)?;
-    let info = request.author.info(&request.message);
+    let info = request.author.info(&request.message)?;
     loop {
         let Some(ours) = branch.head()? else {
             match branch.compare_and_set(None, Some(&theirs)) {
