@@ -1,16 +1,15 @@
 //! What a hundred thousand commits of one edit take on the disk.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use irmin::{Backend, Format, Repo, references};
-use irmin_git::{Durability, Git, Options};
 use irmin_pack::{Files, Pack};
-use std::sync::Arc;
 
 use crate::child::{git, output};
 use crate::commits::edit;
-use crate::input::{Shape, count, filled};
+use crate::input::{Shape, count, filled, imported, scattered, value};
 use crate::measure::{Bar, Bench, print};
 
 /// Measured once: the same content takes the same room.
@@ -18,20 +17,26 @@ pub fn measure(bench: &Bench) -> Result<()> {
     let commits = bench.size(100_000, 5_000);
     let (keys, shape) = (10_000, Shape::Square);
     let theirs = bench.kept(&format!("space-{commits}"), |folder| {
-        drop(Git::init(folder, Format::GitSha1, true)?);
-        let durability = Durability::Relaxed;
-        let store = Git::open_with(
-            folder,
-            &Options {
-                durability,
-                ..Options::default()
-            },
-        )?;
-        let repo = Repo::new(store);
-        let main = filled(&repo, shape, keys)?;
-        (0..commits).try_for_each(|n| edit(&main, shape, keys, n))?;
-        repo.flush()?;
-        drop((main, repo));
+        imported(folder, |out| {
+            // What `filled` and `edit` do.
+            let mut write = |commit: usize, keys: &mut dyn Iterator<Item = (usize, usize)>| {
+                let at = 1_429_538_400 + commit;
+                let who = format!("Ada <ada@example.org> {at} +0000");
+                write!(
+                    out,
+                    "commit refs/heads/main\ncommitter {who}\ndata 5\nEdit\n\n"
+                )?;
+                for (key, n) in keys {
+                    let text = value(n);
+                    let key = shape.key(key);
+                    write!(out, "M 100644 inline {key}\ndata {}\n{text}\n", text.len())?;
+                }
+                std::io::Result::Ok(())
+            };
+            write(0, &mut (0..keys).map(|n| (n, n)))?;
+            (0..commits)
+                .try_for_each(|n| write(n, &mut std::iter::once((scattered(n, keys), keys + n))))
+        })?;
         output(&mut git(folder, &["gc", "--quiet", "--prune=now"])).map(drop)
     })?;
     let folder = bench.disk()?;
