@@ -22,6 +22,7 @@ mod input;
 mod keys;
 mod lan;
 mod manifest;
+mod objects;
 mod packet;
 mod recording;
 mod stack;
@@ -40,6 +41,7 @@ pub use git_server::git_server;
 pub use http::{http_client, http_server};
 pub use keys::keys;
 pub use manifest::manifest;
+pub use objects::objects;
 pub use recording::recording;
 pub use stack::stack;
 pub use tasks::tasks;
@@ -49,7 +51,7 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 17] = [
+pub const BODIES: [(&str, Body); 18] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
@@ -63,6 +65,7 @@ pub const BODIES: [(&str, Body); 17] = [
     ("http_server", http_server),
     ("keys", keys),
     ("manifest", manifest),
+    ("objects", objects),
     ("recording", recording),
     ("stack", stack),
     ("tasks", tasks),

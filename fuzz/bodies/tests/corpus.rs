@@ -125,8 +125,8 @@ macro_rules! bodies {
 }
 
 bodies! {
-    arguments assets counters dns elf files gateway git_client git_server http_client http_server keys manifest recording
-    stack tasks words
+    arguments assets counters dns elf files gateway git_client git_server http_client http_server keys manifest
+    objects recording stack tasks words
 }
 
 #[test]

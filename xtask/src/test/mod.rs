@@ -14,6 +14,7 @@ mod packet;
 mod publish;
 mod record;
 mod sim;
+mod store;
 mod system;
 mod tap;
 mod workspace;
@@ -74,6 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         debug::TESTS,
         record::TESTS,
         sim::TESTS,
+        store::TESTS,
         tap::TESTS,
         frames::TESTS,
         conformance::TESTS,

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 pub enum Need {
     /// A program, and the Debian package that has it.
     Program(&'static str, &'static str),
+    /// A target of the compiler.
+    Target(&'static str),
     /// Network namespaces and taps: root, or a user namespace where `/dev/net/tun` opens.
     Tap,
 }
@@ -29,6 +31,10 @@ impl Need {
                 reason: format!("there is no program {name}"),
                 package: Some(package),
             }),
+            Self::Target(name) => (!has_target(name)).then(|| Missing {
+                reason: format!("the compiler has no target {name}: rustup target add {name}"),
+                package: None,
+            }),
             Self::Tap if find("ip").is_none() => Self::Program("ip", "iproute2").missing(),
             Self::Tap => crate::net::ready().err().map(|error| Missing {
                 reason: format!("no network namespace with a tap, run as root: {error:#}"),
@@ -36,6 +42,16 @@ impl Need {
             }),
         }
     }
+}
+
+/// Whether the compiler can build for a target.
+fn has_target(name: &str) -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", name])
+        .output();
+    output
+        .is_ok_and(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
 /// Where a program lies.
