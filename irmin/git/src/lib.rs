@@ -46,6 +46,7 @@ mod give;
 mod graph;
 mod layout;
 mod loose;
+mod notice;
 mod odb;
 mod pack;
 mod receive;
@@ -55,17 +56,17 @@ mod table;
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use irmin::{
-    Backend, BackendError, CommitIndex, Format, Id, Object, RefEdit, RefName, UpdateError,
+    Backend, BackendError, CommitIndex, Format, Hook, Id, Object, RefEdit, RefName, UpdateError,
 };
-
 use irmin_packfile::{GiveOptions, Given, PackError, PackStore, TakeOptions, Taken};
 
 use error::corrupt;
 use graph::Graph;
 use layout::Layout;
+use notice::Notice;
 use odb::Odb;
 use refs::Refs;
 
@@ -78,6 +79,7 @@ pub struct Git {
     odb: Odb,
     refs: Refs,
     graph: Graph,
+    notice: OnceLock<Option<Notice>>,
 }
 
 /// How a repository is used.
@@ -140,6 +142,7 @@ impl Git {
             odb,
             graph: Graph::new(&layout.objects(), layout.format),
             refs: Refs::new(layout.clone(), options.durability),
+            notice: OnceLock::new(),
             layout,
         })
     }
@@ -232,6 +235,16 @@ impl Backend for Git {
         // Objects before names.
         self.odb.sync(None)?;
         self.refs.sync()
+    }
+
+    /// Wakes at once on Linux's own file systems, by inotify; hooks are called for moves of this value
+    /// too. `false` on file systems that other machines change.
+    fn on_change(&self, hook: Hook) -> bool {
+        let notice = self.notice.get_or_init(|| Notice::begin(&self.layout));
+        notice.as_ref().is_some_and(|notice| {
+            notice.add(hook);
+            true
+        })
     }
 
     fn generation(&self) -> Result<u64, BackendError> {
