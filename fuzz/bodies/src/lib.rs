@@ -24,6 +24,7 @@ mod lan;
 mod manifest;
 mod objects;
 mod packet;
+mod packfile;
 mod recording;
 mod stack;
 mod tasks;
@@ -42,6 +43,7 @@ pub use http::{http_client, http_server};
 pub use keys::keys;
 pub use manifest::manifest;
 pub use objects::objects;
+pub use packfile::packfile;
 pub use recording::recording;
 pub use stack::stack;
 pub use tasks::tasks;
@@ -51,7 +53,7 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 18] = [
+pub const BODIES: [(&str, Body); 19] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
@@ -66,6 +68,7 @@ pub const BODIES: [(&str, Body); 18] = [
     ("keys", keys),
     ("manifest", manifest),
     ("objects", objects),
+    ("packfile", packfile),
     ("recording", recording),
     ("stack", stack),
     ("tasks", tasks),

@@ -126,7 +126,7 @@ macro_rules! bodies {
 
 bodies! {
     arguments assets counters dns elf files gateway git_client git_server http_client http_server keys manifest
-    objects recording stack tasks words
+    objects packfile recording stack tasks words
 }
 
 #[test]
