@@ -316,7 +316,7 @@ fn fill<S: Storage>(
                         header,
                         at: scan.end,
                         stamp: scan.stamp,
-                        last: None,
+                        last: scan.last,
                     });
                 }
                 end = scan.end;

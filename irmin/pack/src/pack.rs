@@ -174,6 +174,7 @@ pub(crate) fn start(loaded: &mut Loaded) -> (Writer, Table, Names) {
         touched: HashSet::new(),
         moved_to: None,
         lately: None,
+        torn: 0,
         tail: None,
         young: 0,
     };

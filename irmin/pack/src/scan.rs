@@ -72,6 +72,8 @@ pub struct Scan {
     pub latest: Stamp,
     /// The stamp of the last record.
     pub stamp: Stamp,
+    /// Where that is, and how it begins.
+    pub last: Option<(u64, [u8; 16])>,
     /// What could not be read, from and to; only where damage was to be skipped.
     pub gaps: Vec<(u64, u64)>,
 }
@@ -95,9 +97,11 @@ pub fn scan(
         durable: Point::default(),
         latest: header.stamp,
         stamp: header.stamp,
+        last: None,
         gaps: Vec::new(),
     };
     let mut listing = BTreeMap::new();
+    let mut last = None;
     let mut stamp = header.stamp;
     let bytes = match seal {
         Some(seal) => bytes.slice(..seal.end as usize),
@@ -110,6 +114,7 @@ pub fn scan(
             scan.end,
             &mut stamp,
             &mut |at, record| {
+                last = Some(at);
                 scan.durable = scan.durable.max(record.durable());
                 match record.body {
                     Body::Part { id, part, .. } => scan.entries.push((
@@ -142,6 +147,11 @@ pub fn scan(
         );
         scan.latest = scan.latest.max(stamp);
         scan.stamp = stamp;
+        if let Some(at) = last {
+            let mut begins = [0; 16];
+            begins.copy_from_slice(&bytes[at as usize..at as usize + 16]);
+            scan.last = Some((at, begins));
+        }
         let whole = seal.is_some_and(|seal| scan.end == u64::from(seal.end));
         if whole {
             scan.complete = scan.gaps.is_empty();

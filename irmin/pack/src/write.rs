@@ -54,6 +54,8 @@ pub struct Writer {
     pub moved_to: Option<Vec<Id>>,
     /// The object written last: most often the commit that a name is about to point to.
     pub lately: Option<Id>,
+    /// Up to where a write that failed may have left records behind the end.
+    pub torn: u64,
     /// For who only follows: up to where the log was read.
     pub tail: Option<Tail>,
     /// Segments from this stamp on are too young to be collected.
@@ -202,6 +204,7 @@ impl<S: Storage> Pack<S> {
         }
         if let Err(error) = self.storage.write(active.slot, active.at, &w.buffer) {
             w.ready = false;
+            w.torn = w.torn.max(active.at + w.buffer.len() as u64);
             return Err(error);
         }
         active.at += w.buffer.len() as u64;
@@ -230,6 +233,7 @@ impl<S: Storage> Pack<S> {
             w.discard.clear();
         }
         if fits(w, record_len(0), 0) {
+            self.wipe(w)?;
             self.note_durable(w)?;
         } else {
             self.seal(w)?;
@@ -238,6 +242,19 @@ impl<S: Storage> Pack<S> {
         }
         self.flush_now(w)?;
         w.ready = true;
+        Ok(())
+    }
+
+    /// Overwrites what a write that failed left behind the end: who follows the log may have taken it for
+    /// part of it, and notices so.
+    fn wipe(&self, w: &mut Writer) -> Result<(), BackendError> {
+        if let Some(active) = &w.active
+            && w.torn > active.at
+        {
+            let zeros = alloc::vec![0; (w.torn - active.at) as usize];
+            self.storage.write(active.slot, active.at, &zeros)?;
+        }
+        w.torn = 0;
         Ok(())
     }
 
@@ -326,6 +343,7 @@ impl<S: Storage> Pack<S> {
         }
         w.stamp = stamp;
         w.last = stamp;
+        w.torn = 0;
         w.segments.insert(slot, Segment { header, seal: None });
         w.active = Some(Active {
             slot,

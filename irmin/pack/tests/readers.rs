@@ -5,12 +5,12 @@ mod disk;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use disk::Dice;
+use disk::{Dice, Disk};
 use irmin::{
     Backend, BackendError, Expect, Format, Id, Info, Kind, Object, Path, RefEdit, RefName, Repo,
     Signature, UpdateError,
 };
-use irmin_pack::{Files, MIN_SEGMENT, Pack, Ram};
+use irmin_pack::{Files, MIN_SEGMENT, OnDevice, Pack, Ram};
 
 const DIRECTORY: &str = "IRMIN_PACK_READERS_TEST";
 
@@ -94,6 +94,54 @@ fn a_reader_sees_each_step_of_a_writer_that_collects_and_begins_anew() {
         }
         assert_eq!(check(&late), check(&reader));
         assert!(late.check().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn a_reader_forgets_what_a_write_that_failed_left_behind() {
+    let first: u64 = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
+    let runs: u64 = std::env::var("RUNS").map_or(10, |runs| runs.parse().unwrap());
+    for seed in first..first + runs {
+        println!("SEED={seed}");
+        let mut dice = Dice(seed);
+        let disk = Disk::new(16 * MIN_SEGMENT as usize, seed);
+        let storage = || OnDevice::new(disk.clone(), MIN_SEGMENT);
+        let writer = Pack::create_with(storage(), Format::Native, MIN_SEGMENT).unwrap();
+        let reader = Pack::open_read(storage()).unwrap();
+        let step = |n: u64, dice: &mut Dice| -> Result<(), UpdateError> {
+            let data = vec![n as u8; dice.below(3000) as usize];
+            let object = Object::new(Format::Native, Kind::Blob, data).unwrap();
+            writer.write(std::slice::from_ref(&object))?;
+            let edit = RefEdit {
+                name: RefName::branch(&format!("b{}", dice.below(6))).unwrap(),
+                expect: Expect::Any,
+                new: Some(object.id),
+            };
+            writer.update(&[edit])
+        };
+        for n in 0..120 {
+            // Some of the sectors of a write that finds the disk full arrive all the same.
+            disk.full_in(3);
+            for _ in 0..dice.below(4) {
+                let _ = step(n, &mut dice);
+                if dice.below(2) == 0 {
+                    let _ = reader.heads("");
+                }
+            }
+            if dice.below(8) == 0 {
+                let _ = writer.collect(&mut |_, _| Ok(()));
+            }
+            disk.full_in(0);
+            if step(n, &mut dice).is_err() {
+                writer.collect(&mut |_, _| Ok(())).unwrap();
+                writer.collect(&mut |_, _| Ok(())).unwrap();
+                step(n, &mut dice).unwrap();
+            }
+            assert_eq!(reader.heads("").unwrap(), writer.heads("").unwrap());
+            for (_, id) in reader.heads("").unwrap() {
+                assert!(reader.read(&id).unwrap().is_some());
+            }
+        }
     }
 }
 
