@@ -8,6 +8,7 @@ mod debug;
 mod frames;
 mod hostile;
 mod images;
+mod kv;
 mod limits;
 mod need;
 mod packet;
@@ -67,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let filter = arguments.filter.as_deref().unwrap_or_default();
     let tests = [
         images::TESTS,
+        kv::TESTS,
         command::TESTS,
         publish::TESTS,
         browser::TESTS,
