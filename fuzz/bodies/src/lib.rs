@@ -11,6 +11,7 @@
 mod arguments;
 mod assets;
 mod counters;
+mod disk;
 mod dns;
 mod elf;
 mod files;
@@ -33,6 +34,7 @@ mod words;
 pub use arguments::arguments;
 pub use assets::assets;
 pub use counters::counters;
+pub use disk::disk;
 pub use dns::dns;
 pub use elf::elf;
 pub use files::files;
@@ -53,10 +55,11 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 19] = [
+pub const BODIES: [(&str, Body); 20] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
+    ("disk", disk),
     ("dns", dns),
     ("elf", elf),
     ("files", files),

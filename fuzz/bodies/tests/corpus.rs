@@ -125,7 +125,7 @@ macro_rules! bodies {
 }
 
 bodies! {
-    arguments assets counters dns elf files gateway git_client git_server http_client http_server keys manifest
+    arguments assets counters disk dns elf files gateway git_client git_server http_client http_server keys manifest
     objects packfile recording stack tasks words
 }
 
