@@ -233,6 +233,10 @@ impl From<SyncError> for Failure {
             SyncError::Format { .. } => {
                 Failure::broken_with(what, "`irmin convert` makes a store of the other format")
             }
+            SyncError::Connect(_) | SyncError::Remote { .. } => Failure::broken_with(
+                what,
+                "check the address, and that the repository is there and you may read it",
+            ),
             _ => Failure::broken(what),
         }
     }

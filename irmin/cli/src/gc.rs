@@ -1,20 +1,41 @@
 //! `irmin gc`: space given back.
 
 use irmin::references;
+use irmin_git::GcOptions;
 use irmin_pack::Collected;
 use serde_json::json;
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output::Output;
 use crate::place::{Kind, Place};
+use crate::progress::Progress;
 
 /// `irmin gc`.
 pub fn gc(place: &Place, out: &mut Output) -> Result<u8> {
+    let progress = Progress::new("collecting objects", None);
     match &place.kind {
-        Kind::Git => Err(Failure::usage(
-            "irmin gc is for native stores",
-            "git gc does it for Git repositories; irmin may be at work beside it",
-        )),
+        Kind::Git(git) => {
+            let mut show = |done| progress.set(done);
+            let done = git.gc(GcOptions {
+                progress: Some(&mut show),
+                ..GcOptions::default()
+            })?;
+            match out.json {
+                true => out.value(&json!({
+                    "objects": done.objects,
+                    "kept": done.kept,
+                    "dropped": done.dropped,
+                    "packs": done.packs,
+                    "commits": done.commits,
+                }))?,
+                false => out.line(format_args!(
+                    "packed {}, dropped {}, kept {} that no name leads to for a while",
+                    count(done.objects, "object"),
+                    count(done.dropped, "object"),
+                    count(done.kept, "object")
+                ))?,
+            }
+        }
         Kind::Native(pack) => {
             let format = place.repo.format();
             let collect =
@@ -24,23 +45,32 @@ pub fn gc(place: &Place, out: &mut Output) -> Result<u8> {
             let (first, second) = (collect()?, collect()?);
             let done = Collected {
                 objects: first.objects + second.objects,
+                packed: first.packed + second.packed,
                 segments: first.segments + second.segments,
                 moved: first.moved + second.moved,
-                packed: first.packed + second.packed,
             };
             match out.json {
                 true => out.value(&json!({
                     "objects": done.objects,
+                    "packed": done.packed,
                     "segments": done.segments,
                     "moved": done.moved,
-                    "packed": done.packed,
                 }))?,
                 false => out.line(format_args!(
-                    "dropped {} objects, gave back {} segments ({} bytes were moved for that)",
-                    done.objects, done.segments, done.moved
+                    "compressed {}, dropped {}, gave back {}",
+                    count(done.packed, "object"),
+                    count(done.objects, "object"),
+                    count(done.segments, "segment")
                 ))?,
             }
-            Ok(0)
         }
+    }
+    Ok(0)
+}
+
+fn count(number: u64, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
     }
 }

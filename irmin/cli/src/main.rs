@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod branches;
+mod bundle;
 mod cli;
 mod config;
 mod failure;
@@ -74,7 +75,10 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::ReceivePack(pipe) => return pipe::receive_pack(pipe),
         _ => {}
     }
-    let place = Place::find(repo)?;
+    let place = match cli.command.reads_only() {
+        true => Place::find_to_read(repo)?,
+        false => Place::find(repo)?,
+    };
     match &cli.command {
         Command::Get(get) => tree::get(&place, get, out),
         Command::Ls(ls) => tree::ls(&place, ls, out),
@@ -91,6 +95,8 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::Svg(graph) => svg::svg(&place, graph, out),
         Command::Gc(_) => gc::gc(&place, out),
         Command::Serve(serve) => serve::serve(place, serve, out),
+        Command::Export(export) => bundle::export(&place, export, out),
+        Command::Import(import) => bundle::import(&place, import, out),
         Command::Fetch(fetch) => remote::fetch(&place, fetch, out),
         Command::Pull(pull) => remote::pull(&place, pull, out),
         Command::Push(push) => remote::push(&place, push, out),

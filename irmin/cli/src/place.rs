@@ -34,7 +34,7 @@ pub struct Place {
 /// What kind of repository it is.
 pub enum Kind {
     /// A Git repository.
-    Git,
+    Git(Arc<Git>),
     /// A store of irmin's own engine.
     Native(Arc<Pack<Files>>),
 }
@@ -49,6 +49,17 @@ impl Place {
     /// of the current folder.
     pub fn find(repo: Option<&Path>) -> Result<Place> {
         Place::open(locate(repo)?)
+    }
+
+    /// The same to read only: a native store is read while another program writes to it.
+    pub fn find_to_read(repo: Option<&Path>) -> Result<Place> {
+        match locate(repo)? {
+            Found::Native(folder) => {
+                let pack = Pack::open_read(Files::open_read(&folder)?)?;
+                Ok(Place::of_pack(pack, folder))
+            }
+            found => Place::open(found),
+        }
     }
 
     /// The repository that this folder is or holds. No other folder is looked at.
@@ -76,9 +87,9 @@ impl Place {
         let git = Arc::new(git);
         Place {
             repo: Repo::new(git.clone()),
+            store: git.clone(),
             folder: git.path().into(),
-            store: git,
-            kind: Kind::Git,
+            kind: Kind::Git(git),
         }
     }
 

@@ -16,6 +16,11 @@ impl Progress {
         Progress(bar(what, all))
     }
 
+    /// So many are done.
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
     /// So many more are done.
     pub fn add(&self, more: u64) {
         self.0.inc(more);

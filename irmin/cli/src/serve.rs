@@ -62,6 +62,7 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
         ..Options::default()
     };
     let name = options.name.clone();
+    let is_git = place.repo.format().is_git();
     let server = Server::bind(place.store, options)
         .map_err(|error| Failure::broken_with(error.to_string(), "give --listen ADDRESS:PORT"))?;
     let mut signals = Signals::new([SIGINT, SIGTERM])
@@ -81,7 +82,11 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
         }))?,
         false => {
             out.line(format_args!("serving {}", shown(&place.folder)))?;
-            out.line(format_args!("  git clone {url}/{name}.git"))?;
+            let clone = match is_git {
+                true => "git clone",
+                false => "irmin clone",
+            };
+            out.line(format_args!("  {clone} {url}/{name}.git"))?;
             out.line(format_args!("  JSON at   {url}/api/v1"))?;
         }
     }

@@ -85,7 +85,17 @@ fn a_store_that_another_program_has_open_is_told_of() {
     assert_eq!(code, 3);
     assert!(error.contains("open in another program"), "{error}");
     drop(file);
-    place.irmin(&["set", "a", "x"]);
+    let first = place.irmin(&["set", "a", "x"]);
+    let file = std::fs::File::open(place.path().join(".irmin/lock")).unwrap();
+    file.lock().unwrap();
+    // Who only reads needs no lock.
+    assert_eq!(place.irmin(&["get", "a"]), "x");
+    assert!(
+        place
+            .irmin(&["log"])
+            .starts_with(&format!("commit {first}"))
+    );
+    assert!(place.irmin(&["branches"]).contains(&first));
 }
 
 #[test]
@@ -99,6 +109,11 @@ fn garbage_is_collected_and_what_names_lead_to_stays() {
     assert!(done["objects"].as_u64().unwrap() > 0, "{done}");
     assert_eq!(place.irmin(&["get", "a"]), "x");
     assert_eq!(place.irmin(&["fsck"]), "");
+    let git = Place::of_git("sha1");
+    Random(5).history(&git, 30);
+    git.irmin(&["gc"]);
+    git.fsck();
+    assert_eq!(git.git(&["rev-list", "--count", "--all"]), "30");
 }
 
 #[test]

@@ -207,6 +207,8 @@ fn every_command_has_help_with_examples() {
         "token",
         "upload-pack",
         "receive-pack",
+        "export",
+        "import",
         "clone",
         "fetch",
         "pull",

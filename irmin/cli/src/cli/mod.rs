@@ -13,7 +13,7 @@ mod upkeep;
 
 pub use remote::{Clone, Fetch, HowMuch, Pull, Push};
 pub use serve::{Pipe, Serve, Token};
-pub use upkeep::{Fsck, Gc};
+pub use upkeep::{Export, Fsck, Gc, Import};
 
 /// A store that branches, merges and watches, and speaks Git
 #[derive(Debug, Parser)]
@@ -80,6 +80,10 @@ pub enum Command {
     Gc(Gc),
     /// Check that all that names lead to is there and undamaged
     Fsck(Fsck),
+    /// Write branches with their history into one file, a Git bundle
+    Export(Export),
+    /// Take in a Git bundle
+    Import(Import),
     /// Make a repository that holds what another one has
     Clone(Clone),
     /// Bring what is new in another repository
@@ -96,6 +100,27 @@ pub enum Command {
     UploadPack(Pipe),
     /// Answer a push on standard input and output, as git-receive-pack does for ssh
     ReceivePack(Pipe),
+}
+
+impl Command {
+    /// Whether it changes nothing in the repository.
+    pub fn reads_only(&self) -> bool {
+        match self {
+            Command::Get(_)
+            | Command::Ls(_)
+            | Command::Tree(_)
+            | Command::Log(_)
+            | Command::Lcas(_)
+            | Command::Diff(_)
+            | Command::Watch(_)
+            | Command::Dot(_)
+            | Command::Svg(_)
+            | Command::Export(_) => true,
+            Command::Branches(branches) => branches.create.is_none() && branches.delete.is_none(),
+            Command::Merge(merge) => merge.dry_run,
+            _ => false,
+        }
+    }
 }
 
 /// `irmin init`.

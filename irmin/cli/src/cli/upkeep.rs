@@ -1,12 +1,20 @@
 //! Arguments of the commands that look after a store as a whole.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// `irmin gc`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "In a Git repository everything goes into one pack, and what no name leads to stays for two weeks,
+as with git gc; Git and other programs may be at work beside it. In a native store old versions are
+compressed, and what no name leads to is gone.
+
+Examples:
   irmin gc
-  irmin gc --json")]
+  irmin gc --json"
+)]
 pub struct Gc {}
 
 /// `irmin fsck`.
@@ -24,4 +32,41 @@ pub struct Fsck {
     /// Move what can be read out of damaged segments; what cannot be read is gone then
     #[arg(long)]
     pub repair: bool,
+}
+
+/// `irmin export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The file is a bundle as `git bundle` makes it: git verifies, clones and fetches from it. A name with
+^ before it is what the receiver has already; only what is new since then goes into the file.
+Bundles of native stores are for irmin only.
+
+Examples:
+  irmin export notes.bundle                 all branches and tags
+  irmin export week.bundle main '^main~20'
+  git clone notes.bundle"
+)]
+pub struct Export {
+    /// The file, which is written anew
+    pub file: PathBuf,
+    /// Branches and tags [default: all]
+    pub names: Vec<String>,
+}
+
+/// `irmin import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints a line for each name that was made or moved, as `irmin fetch` does. A name that would lose
+commits stays, and the exit code is 1, unless there is --force. All names move, or none.
+
+Examples:
+  irmin import notes.bundle
+  git bundle create - --all | irmin import /dev/stdin"
+)]
+pub struct Import {
+    /// The bundle
+    pub file: PathBuf,
+    /// Move names also if they lose commits
+    #[arg(long)]
+    pub force: bool,
 }

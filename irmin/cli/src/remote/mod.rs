@@ -147,7 +147,7 @@ fn credentials(url: &str, user: Option<&str>) -> Option<Credentials> {
 }
 
 /// A line on what became of a name.
-fn tell(
+pub fn tell(
     out: &mut Output,
     what: &str,
     name: &RefName,
