@@ -14,11 +14,17 @@ use crate::image::{Batch, Image};
 pub struct Driver<B: Block> {
     disk: B,
     image: Arc<Image>,
+    /// A write has begun and not ended.
+    writing: bool,
 }
 
 impl<B: Block> Driver<B> {
     pub(crate) fn new(disk: B, image: Arc<Image>) -> Driver<B> {
-        Driver { disk, image }
+        Driver {
+            disk,
+            image,
+            writing: false,
+        }
     }
 
     /// Persists changes as they come, until the device fails; returns why.
@@ -26,7 +32,11 @@ impl<B: Block> Driver<B> {
     /// Waits. Nothing is lost by a failure: what is not known to be durable stays in memory, and is
     /// written again, from its barrier on, by the next call, which the caller makes when it thinks
     /// fit (after [`BackendError::Full`] for instance, when the host may have room again). Until
-    /// then who waits for durability gets the error. Cancel-safe in the same way.
+    /// then who waits for durability gets the error.
+    ///
+    /// The future may be dropped while it waits for changes: the next call goes on. Dropped in the
+    /// middle of a write, which the device may still carry out after a later one, it is the end:
+    /// each call returns [`BackendError::Refused`] until the store is opened again.
     pub async fn run(&mut self) -> BackendError {
         self.image.begin();
         loop {
@@ -44,7 +54,7 @@ impl<B: Block> Driver<B> {
 
     /// Persists what has changed until now, and returns: at the end of a program for instance.
     ///
-    /// Waits. Cancel-safe as [`run`](Driver::run) is.
+    /// Waits. It may be dropped as [`run`](Driver::run) may.
     ///
     /// # Errors
     /// Why the device failed, as [`run`](Driver::run) returns it.
@@ -59,7 +69,17 @@ impl<B: Block> Driver<B> {
     }
 
     async fn persist(&mut self, batch: &Batch) -> Result<(), BackendError> {
-        let done = self.write(batch).await;
+        let done = match self.writing {
+            true => Err(BackendError::Refused {
+                what: "to write: the driver was dropped in the middle of a write, which the block device may still carry out; open the store again".into(),
+            }),
+            false => {
+                self.writing = true;
+                let done = self.write(batch).await;
+                self.writing = false;
+                done
+            }
+        };
         match &done {
             Ok(()) => self.image.persisted(),
             Err(error) => self.image.failed(error.clone()),

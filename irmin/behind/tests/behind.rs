@@ -140,6 +140,43 @@ fn who_waits_is_told_when_nobody_drives() {
 }
 
 #[test]
+fn a_driver_may_be_dropped_while_it_waits_and_not_while_it_writes() {
+    let world = World::new(12);
+    let disk = world.disk("disk", SIZE);
+    let runtime = machine(&world, "m", &disk);
+    let (store, mut driver) = open(&runtime, &Options::default()).unwrap();
+    let store = Arc::new(store);
+    let change = |value: &'static str| {
+        main_branch(&store)
+            .change(&info(), |edit| edit.set("a", value))
+            .unwrap();
+    };
+    let begin = |driver: &mut Driver<_>| {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(std::pin::pin!(driver.run()).poll(&mut context).is_pending());
+    };
+    begin(&mut driver);
+    change("1");
+    runtime.block_on(driver.catch_up()).unwrap();
+    change("2");
+    begin(&mut driver);
+    let error = runtime.block_on(driver.catch_up()).unwrap_err();
+    assert!(
+        error.to_string().contains("open the store again"),
+        "{error}"
+    );
+    assert!(runtime.block_on(store.durable()).is_err());
+    // What was written may or may not be there.
+    let (again, _driver) = open(&runtime, &Options::default()).unwrap();
+    let tree = main_branch(&Arc::new(again)).tree().unwrap();
+    assert!(
+        ["1", "2"]
+            .map(Into::into)
+            .contains(&tree.get("a").unwrap().unwrap())
+    );
+}
+
+#[test]
 fn a_device_without_room_is_told_and_what_waits_is_written_once_it_has_some() {
     let world = World::new(6);
     let disk = world.disk("disk", SIZE);
