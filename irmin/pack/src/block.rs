@@ -131,13 +131,16 @@ impl Block {
         objects.map(|(key, kind, range)| (*key, *kind, self.data.slice(range.clone())))
     }
 
+    /// Those that have this key.
+    pub fn of_key(&self, key: u64) -> impl Iterator<Item = (Kind, Bytes)> {
+        let objects = self.objects.iter().filter(move |object| object.0 == key);
+        objects.map(|(_, kind, range)| (*kind, self.data.slice(range.clone())))
+    }
+
     /// The object of this id. A block holds no ids: what has the key is hashed.
     pub fn find(&self, format: Format, id: &Id) -> Option<(Kind, Bytes)> {
-        let wanted = key(id, 0);
-        self.objects()
-            .filter(|(key, ..)| *key == wanted)
-            .find(|(_, kind, data)| format.id(*kind, data) == Ok(*id))
-            .map(|(_, kind, data)| (kind, data))
+        self.of_key(key(id, 0))
+            .find(|(kind, data)| format.id(*kind, data) == Ok(*id))
     }
 }
 

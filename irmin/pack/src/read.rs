@@ -118,8 +118,8 @@ impl<S: Storage> Pack<S> {
         };
         let Some(block) = block else { return Ok(None) };
         self.blocks.keep(place, &block);
-        let object = block.objects().find(|object| object.0 == key);
-        let id = object.and_then(|(_, kind, data)| self.format.id(kind, &data).ok());
+        let object = block.of_key(key).next();
+        let id = object.and_then(|(kind, data)| self.format.id(kind, &data).ok());
         Ok(id.filter(|id| crate::format::key(id, 0) == key))
     }
 
