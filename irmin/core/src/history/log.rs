@@ -1,18 +1,25 @@
 //! Going back through history.
 
 use alloc::collections::BinaryHeap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use hashbrown::HashSet;
 
-use crate::{Commit, Entry, Id, Path, ReadError};
+use super::index::contradiction;
+use crate::store::Store;
+use crate::{Commit, CommitIndex, Entry, Id, Path, ReadError, Tree};
 
 /// Commits, newest first, see [`Commit::log`] and [`Commit::log_of`]. After an error it ends.
 pub struct Log {
+    store: Arc<Store>,
     path: Option<Path>,
     open: BinaryHeap<Open>,
     seen: HashSet<Id>,
+    /// Where a path is followed, commits in the backend's index are read only if they changed it.
+    index: Option<Arc<dyn CommitIndex>>,
+    seen_positions: HashSet<u32>,
     shallow: Option<Vec<Id>>,
     count: u64,
 }
@@ -20,85 +27,151 @@ pub struct Log {
 struct Open {
     /// The latest first; of equal times what was found first.
     order: (i64, Reverse<u64>),
-    commit: Commit,
+    at: At,
+    tree: Id,
     /// What stands at the path, if one is followed.
     entry: Option<Entry>,
+}
+
+/// A commit: where it is in the backend's index, or itself.
+#[derive(Clone)]
+enum At {
+    Position(u32),
+    Commit(Commit),
 }
 
 impl Log {
     pub(super) fn new(commit: &Commit, path: Option<Path>) -> Log {
         let mut log = Log {
+            store: commit.store.clone(),
             path,
             open: BinaryHeap::new(),
             seen: HashSet::new(),
+            index: None,
+            seen_positions: HashSet::new(),
             shallow: None,
             count: 0,
         };
         // The first entry is looked up when it is this commit's turn.
         log.seen.insert(commit.id());
-        log.add(commit.clone(), None);
+        let (tree, time) = (commit.data().tree, commit.data().committer.seconds());
+        log.add(At::Commit(commit.clone()), tree, time, None);
         log
     }
 
-    fn add(&mut self, commit: Commit, entry: Option<Entry>) {
+    fn add(&mut self, at: At, tree: Id, time: i64, entry: Option<Entry>) {
         self.count += 1;
-        let order = (commit.data().committer.seconds(), Reverse(self.count));
+        let order = (time, Reverse(self.count));
         self.open.push(Open {
             order,
-            commit,
+            at,
+            tree,
             entry,
         });
     }
 
     fn step(&mut self) -> Result<Option<Commit>, ReadError> {
         while let Some(Open {
-            commit,
+            at,
+            tree,
             mut entry,
             order: (_, Reverse(count)),
         }) = self.open.pop()
         {
             if count == 1 {
-                entry = self.entry(&commit)?;
-            }
-            let mut changed =
-                self.path.is_none() || (commit.parents().is_empty() && entry.is_some());
-            let mut parents = Vec::new();
-            if !self.is_cut(&commit)? {
-                for id in commit.parents() {
-                    let parent = Commit::read(&commit.store, id)?;
-                    let before = match parent.data().tree == commit.data().tree {
-                        true => entry.clone(),
-                        false => self.entry(&parent)?,
-                    };
-                    if self.path.is_some() && before == entry {
-                        // All of it came from here.
-                        changed = false;
-                        parents = alloc::vec![(parent, before)];
-                        break;
-                    }
-                    changed = true;
-                    parents.push((parent, before));
+                if self.path.is_some() {
+                    self.index = self.store.backend.commit_index()?;
                 }
-            } else {
-                changed |= entry.is_some();
+                entry = self.entry(tree)?;
             }
-            for (parent, entry) in parents {
-                if self.seen.insert(parent.id()) {
-                    self.add(parent, entry);
+            let parents = self.parents(&at)?;
+            // Without parents all that is there is new.
+            let mut changed = self.path.is_none() || (parents.is_empty() && entry.is_some());
+            let mut followed = Vec::with_capacity(parents.len());
+            for parent in parents {
+                let (parent_tree, time) = self.tree_and_time(&parent)?;
+                let before = match parent_tree == tree {
+                    true => entry.clone(),
+                    false => self.entry(parent_tree)?,
+                };
+                if self.path.is_some() && before == entry {
+                    // All of it came from here.
+                    changed = false;
+                    followed = alloc::vec![(parent, parent_tree, time, before)];
+                    break;
+                }
+                changed = true;
+                followed.push((parent, parent_tree, time, before));
+            }
+            for (parent, tree, time, entry) in followed {
+                let is_new = match &parent {
+                    At::Position(position) => self.seen_positions.insert(*position),
+                    At::Commit(commit) => self.seen.insert(commit.id()),
+                };
+                if is_new {
+                    self.add(parent, tree, time, entry);
                 }
             }
             if changed {
-                return Ok(Some(commit));
+                return match (at, &self.index) {
+                    (At::Position(position), Some(index)) => {
+                        Commit::read(&self.store, &index.id(position)?).map(Some)
+                    }
+                    (At::Commit(commit), _) => Ok(Some(commit)),
+                    (At::Position(_), None) => unreachable!("positions are those of an index"),
+                };
             }
         }
         Ok(None)
     }
 
-    fn entry(&self, commit: &Commit) -> Result<Option<Entry>, ReadError> {
-        match &self.path {
-            Some(path) => commit.tree().entry(path),
-            None => Ok(None),
+    fn parents(&mut self, at: &At) -> Result<Vec<At>, ReadError> {
+        let index = self.index.clone();
+        match (at, &index) {
+            (At::Position(position), Some(index)) => {
+                let mut parents = Vec::new();
+                index.parents(*position, &mut parents)?;
+                if parents.iter().any(|parent| *parent >= index.len()) {
+                    return Err(contradiction().into());
+                }
+                Ok(parents.into_iter().map(At::Position).collect())
+            }
+            (At::Commit(commit), _) if self.is_cut(commit)? => Ok(Vec::new()),
+            (At::Commit(commit), _) => {
+                let at = |id: &Id| {
+                    let known = index.as_ref().map(|index| index.position(id));
+                    match known.transpose()?.flatten() {
+                        Some(position) => Ok(At::Position(position)),
+                        None => Commit::read(&self.store, id).map(At::Commit),
+                    }
+                };
+                commit.parents().iter().map(at).collect()
+            }
+            (At::Position(_), None) => unreachable!("positions are those of an index"),
         }
+    }
+
+    fn tree_and_time(&self, at: &At) -> Result<(Id, i64), ReadError> {
+        match (at, &self.index) {
+            (At::Position(at), Some(index)) => Ok((index.tree(*at)?, index.time(*at)?)),
+            (At::Commit(commit), _) => {
+                let data = commit.data();
+                Ok((data.tree, data.committer.seconds()))
+            }
+            (At::Position(_), None) => unreachable!("positions are those of an index"),
+        }
+    }
+
+    fn entry(&self, root: Id) -> Result<Option<Entry>, ReadError> {
+        let Some(path) = &self.path else {
+            return Ok(None);
+        };
+        Tree {
+            store: self.store.clone(),
+            root,
+            staged: None,
+        }
+        .entry(path)
     }
 
     /// Whether a shallow store leaves out the commit's parents.
