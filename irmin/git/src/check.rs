@@ -70,8 +70,12 @@ impl Report {
     fn or<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(found) => Ok(Some(found)),
-            Err(wrong @ (BackendError::Corrupt { .. } | BackendError::Refused { .. })) => {
-                self.add(wrong.to_string());
+            Err(BackendError::Corrupt { what }) => {
+                self.add(format!("{what} is damaged"));
+                Ok(None)
+            }
+            Err(BackendError::Refused { what }) => {
+                self.add(what);
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -26,7 +26,7 @@ pub(crate) fn io<'a>(what: &'a str, path: &'a Path) -> impl FnOnce(io::Error) ->
 /// `path` holds something that it must not hold.
 pub(crate) fn corrupt(path: &Path, wrong: impl Display) -> BackendError {
     BackendError::Corrupt {
-        what: format!("{}: {wrong}", path.display()),
+        what: format!("{} ({wrong})", path.display()),
     }
 }
 

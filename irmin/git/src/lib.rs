@@ -24,6 +24,12 @@
 //! **Names.** Loose files, `packed-refs` and symbolic names, changed under `NAME.lock` as Git does it,
 //! with reflogs where the repository wants them. Several names move together by one rename.
 //!
+//! **Packs.** [`take_pack`](PackStore::take_pack) makes a pack that comes one of the repository's in one
+//! pass; [`give_pack`](PackStore::give_pack) copies what is stored.
+//!
+//! **Upkeep.** [`Git::gc`], [`Git::check`] and [`Git::write_commit_graph`] do what `git gc`, `git fsck` and
+//! `git commit-graph write` do. Names that other processes move are noticed at once (inotify).
+//!
 //! **Power.** See [`Durability`]. A killed process leaves the repository whole; at most a lock file
 //! stays, which the error names.
 //!

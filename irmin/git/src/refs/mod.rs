@@ -176,7 +176,7 @@ impl Refs {
             Some(Target::Name(name)) => Ok(name),
             Some(Target::Id(_)) => Ok(head),
             None => Err(BackendError::Corrupt {
-                what: format!("{}: there is no HEAD", self.layout.git_dir.display()),
+                what: format!("{} (there is no HEAD)", self.layout.git_dir.display()),
             }),
         }
     }
