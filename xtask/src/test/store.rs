@@ -19,6 +19,11 @@ pub const TESTS: &[Test] = &[
         needs: &[Need::Target(WEB), Need::Program("node", "nodejs")],
         run: in_node,
     },
+    Test {
+        name: "so does a store that is persisted behind",
+        needs: &[Need::Target(WEB), Need::Program("node", "nodejs")],
+        run: behind_in_node,
+    },
 ];
 
 const WEB: &str = "wasm32-unknown-unknown";
@@ -55,11 +60,22 @@ fn in_node(_: &Context) -> Result<()> {
         "--features",
         "conformance,derive,serde",
     ];
-    let what = ["--example", "conformance", "--target", WEB];
-    cargo(&[&["build", "--locked", "-p", "irmin"][..], &features, &what].concat())?;
+    node("irmin", "conformance", &features)
+}
+
+fn behind_in_node(_: &Context) -> Result<()> {
+    node("irmin-behind", "behind_conformance", &[])
+}
+
+/// Builds an example for the web and has node run it.
+fn node(package: &str, example: &str, features: &[&str]) -> Result<()> {
+    let what = ["--example", example, "--target", WEB];
+    cargo(&[&["build", "--locked", "-p", package][..], features, &what].concat())?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let module = target.join(WEB).join("debug/examples/conformance.wasm");
+    let module = target
+        .join(WEB)
+        .join(format!("debug/examples/{example}.wasm"));
     // It imports nothing; a panic is a trap, and a trap ends node with an error.
     let script = "const bytes = require('fs').readFileSync(process.argv[1]);
         WebAssembly.instantiate(bytes).then(({ instance }) => instance.exports.main(0, 0))
