@@ -1,5 +1,5 @@
 //! Clones a repository as `git clone --bare` does, and tells what it cost:
-//! `cargo run --release -p irmin-sync --example sync_bench -- URL FOLDER`.
+//! `cargo run --release -p irmin-sync --example sync_bench -- URL FOLDER [MiB of cache]`.
 
 use std::error::Error;
 use std::time::Instant;
@@ -13,6 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(url), Some(folder)) = (arguments.next(), arguments.next()) else {
         return Err("give a URL (or `program:PATH` for git's own server) and a new folder".into());
     };
+    let mut store = irmin_git::Options::default();
+    if let Some(mebibytes) = arguments.next() {
+        store.cache = mebibytes.parse::<usize>()? << 20;
+    }
     let settings = Settings::from_env();
     let mut remote = match url.strip_prefix("program:") {
         Some(path) => Remote::over(Program::git(path, &settings)),
@@ -29,7 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         progress: Some(&mut progress),
         ..CloneOptions::default()
     };
-    let cloned = remote.clone_to(|format| Git::init(&folder, format, true), options)?;
+    let init = |format| {
+        drop(Git::init(&folder, format, true)?);
+        Git::open_with(&folder, &store)
+    };
+    let cloned = remote.clone_to(init, options)?;
     let all = begun.elapsed();
     println!(
         "{:?}: pack {:.2?}, with the check {all:.2?}",

@@ -18,12 +18,13 @@ use irmin_sync::{
     SyncError, Tags,
 };
 
-const WAYS: [&str; 4] = ["program", "ssh", "http", "local"];
+const WAYS: [&str; 5] = ["program", "ssh", "http", "git", "local"];
 
 /// The ways to one repository.
 struct Ways {
     folder: tempfile::TempDir,
     cgi: Cgi,
+    daemon: std::net::SocketAddr,
 }
 
 impl Ways {
@@ -36,7 +37,12 @@ impl Ways {
         std::fs::write(&ssh, script).unwrap();
         std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
         let cgi = Cgi::serve(folder.path(), None);
-        Ways { folder, cgi }
+        let daemon = common::cgi::daemon(folder.path());
+        Ways {
+            folder,
+            cgi,
+            daemon,
+        }
     }
 
     fn origin(&self) -> std::path::PathBuf {
@@ -53,7 +59,8 @@ impl Ways {
                 Remote::at(&format!("ssh://ada@host:22{}", path.display()), &settings).unwrap()
             }
             "http" => Remote::at(&self.cgi.url("o.git"), &settings).unwrap(),
-            "local" => Remote::over(Local::open(&path).unwrap()),
+            "git" => Remote::at(&format!("git://{}/o.git", self.daemon), &settings).unwrap(),
+            "local" => Remote::at(path.to_str().unwrap(), &settings).unwrap(),
             _ => panic!("no way"),
         };
         remote.set_version(version);
@@ -236,7 +243,8 @@ fn pushes_that_would_lose_commits_are_values_and_leases_compare() {
 
 #[test]
 fn a_hook_that_declines_is_told_with_its_words() {
-    for way in ["program", "ssh", "http"] {
+    // By a path too: git's own server is asked where there are hooks.
+    for way in WAYS {
         let ways = Ways::new("sha1");
         let hook = ways.origin().join("hooks/update");
         std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
@@ -410,7 +418,7 @@ fn an_empty_repository_is_cloned_and_pushed_to() {
         let at = |way: &str| match way {
             "http" => Remote::at(&cgi.url("e.git"), &Settings::default()).unwrap(),
             "program" => Remote::over(Program::git(&empty, &Settings::default())),
-            _ => Remote::over(Local::open(&empty).unwrap()),
+            _ => Remote::at(empty.to_str().unwrap(), &Settings::default()).unwrap(),
         };
         for way in ["http", "program", "local"] {
             let path = folder.path().join(way);
@@ -615,5 +623,38 @@ fn our_own_stores_copy_from_each_other_in_every_format() {
             )
             .unwrap_err();
         assert!(matches!(error, SyncError::Format { .. }), "{error}");
+    }
+}
+
+#[test]
+fn fetches_and_pushes_go_on_while_git_writes_at_the_other_end() {
+    for way in ["http", "local"] {
+        let ways = Ways::new("sha1");
+        let origin = ways.origin();
+        let store = ways.clone(way, 2, "c", CloneOptions::default());
+        let mut mine = Vec::new();
+        std::thread::scope(|threads| {
+            let git = threads.spawn(|| (200..206).for_each(|n| more(&origin, n)));
+            while !git.is_finished() || mine.is_empty() {
+                let mut remote = ways.remote(way, 2);
+                remote
+                    .fetch(&*store, FetchOptions::new(tracking()))
+                    .unwrap();
+                mine.push(change(&store, "mine", mine.len() as i64));
+                let options = PushOptions {
+                    refspecs: vec!["mine".parse().unwrap()],
+                    ..PushOptions::default()
+                };
+                assert!(remote.push(&*store, options).unwrap().is_complete());
+            }
+        });
+        ways.remote(way, 2)
+            .fetch(&*store, FetchOptions::new(tracking()))
+            .unwrap();
+        let path = ways.folder.path().join("c");
+        [&origin, &path].into_iter().for_each(|at| fsck(at));
+        same_names(&origin, &path);
+        let count = git(&origin, &["rev-list", "--count", "mine"]);
+        assert_eq!(count, mine.len().to_string(), "{way}: none is lost");
     }
 }

@@ -11,7 +11,7 @@ use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
 
 use super::stream::Peer;
-use super::{Connection, Service, Stream, Transport};
+use super::{Connection, Program, Service, Settings, Stream, Transport};
 use crate::error::SyncError;
 use crate::server::{self, Host, Open, Policy, Session, Version};
 
@@ -20,7 +20,19 @@ pub struct Local {
     shown: String,
     store: Arc<dyn PackStore>,
     policy: Policy,
+    /// Git's own server, for pushes to a repository whose hooks want to be asked.
+    hooked: Option<Program>,
 }
+
+/// The hooks that git runs when somebody pushes (githooks(5)).
+const HOOKS: [&str; 6] = [
+    "pre-receive",
+    "update",
+    "proc-receive",
+    "reference-transaction",
+    "post-receive",
+    "post-update",
+];
 
 impl Local {
     /// This store. `shown` is how messages call it.
@@ -29,20 +41,31 @@ impl Local {
             shown: shown.into(),
             store,
             policy,
+            hooked: None,
         }
     }
 
     /// The store in this folder: a Git repository, its work tree, or a store of `irmin-pack`. `None` if
-    /// it is none that can be opened here.
-    pub fn open(path: &Path) -> Option<Local> {
+    /// it is none that can be opened here. Where a Git repository has hooks for pushes, git's own
+    /// `receive-pack` takes them, so that the hooks are run.
+    pub fn open(path: &Path, settings: &Settings) -> Option<Local> {
         let shown = path.display().to_string();
-        if let Ok(git) = Git::open(path) {
+        // It is read once, mostly in the order in which it lies.
+        let options = irmin_git::Options {
+            cache: 4 << 20,
+            ..irmin_git::Options::default()
+        };
+        if let Ok(git) = Git::open_with(path, &options) {
             let has_work_tree = git.path().file_name().is_some_and(|name| name == ".git");
             let policy = Policy {
                 has_work_tree,
                 ..Policy::default()
             };
-            return Some(Local::new(&shown, Arc::new(git), policy));
+            let hooks = git.path().join("hooks");
+            let hooked = HOOKS.iter().any(|name| hooks.join(name).exists());
+            let hooked = hooked.then(|| Program::git(path, settings));
+            let local = Local::new(&shown, Arc::new(git), policy);
+            return Some(Local { hooked, ..local });
         }
         let is_segment = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".seg");
         let mut entries = std::fs::read_dir(path).ok()?;
@@ -64,6 +87,11 @@ impl Transport for Local {
         service: Service,
         version: u8,
     ) -> Result<Box<dyn Connection + '_>, SyncError> {
+        if let Some(program) = &mut self.hooked
+            && service == Service::ReceivePack
+        {
+            return program.connect(service, version);
+        }
         let failed = |error| SyncError::Connect(format!("{}: {error}", self.shown));
         let (their_input, write) = io::pipe().map_err(failed)?;
         let (read, their_output) = io::pipe().map_err(failed)?;

@@ -91,8 +91,10 @@ impl Settings {
     }
 }
 
-/// The way to the store at a URL. Nothing is connected yet, but a folder of this machine is opened: by
-/// us if that is possible, else git's own server is asked.
+/// The way to the store at a URL. Nothing is connected yet, but a folder of this machine is opened.
+///
+/// A path is opened by this process where that is possible. `file://` asks git's own server for a Git
+/// repository, as Git does, if git is installed; and so does what cannot be opened here.
 ///
 /// # Errors
 /// [`SyncError::Invalid`] for what is no URL, [`SyncError::Connect`] for a folder that is not there.
@@ -101,15 +103,30 @@ pub fn connect(url: &str, settings: &Settings) -> Result<Box<dyn Transport>, Syn
         Url::Http { base, user } => Box::new(Http::new(base, user, settings)?),
         Url::Ssh { host, port, path } => Box::new(Program::ssh(&host, port, &path, settings)?),
         Url::Git { host, port, path } => Box::new(Daemon::new(&host, port, &path, settings)),
-        Url::Path(path) => {
-            if !path.exists() {
-                let shown = path.display();
-                return Err(SyncError::Connect(format!("there is nothing at {shown}")));
-            }
-            match Local::open(&path) {
-                Some(local) => Box::new(local),
-                None => Box::new(Program::git(path, settings)),
-            }
-        }
+        Url::Path(path) => folder(path, false, settings)?,
+        Url::File(path) => folder(path, true, settings)?,
     })
+}
+
+fn folder(
+    path: PathBuf,
+    by_git: bool,
+    settings: &Settings,
+) -> Result<Box<dyn Transport>, SyncError> {
+    if !path.exists() {
+        let shown = path.display();
+        return Err(SyncError::Connect(format!("there is nothing at {shown}")));
+    }
+    if by_git && is_installed("git") && irmin_git::Git::open(&path).is_ok() {
+        return Ok(Box::new(Program::git(path, settings)));
+    }
+    Ok(match Local::open(&path, settings) {
+        Some(local) => Box::new(local),
+        None => Box::new(Program::git(path, settings)),
+    })
+}
+
+fn is_installed(program: &str) -> bool {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }

@@ -1,5 +1,6 @@
 //! `git://`: plain TCP, no secrets and no proof of who answers (git-daemon(1)).
 
+use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -80,7 +81,26 @@ impl Transport for Daemon {
             inner: read,
             limit: self.idle,
         };
-        Ok(Box::new(Stream::new(read, write)))
+        Ok(Box::new(Stream::new(read, Half(write))))
+    }
+}
+
+/// What we say on a socket: the server sees its end when this is dropped.
+struct Half(TcpStream);
+
+impl Write for Half {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Write);
     }
 }
 

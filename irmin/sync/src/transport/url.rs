@@ -35,8 +35,10 @@ pub enum Url {
         /// The path, which begins with a slash.
         path: String,
     },
-    /// A folder of this machine: a path, or `file://` and a path.
+    /// A folder of this machine.
     Path(PathBuf),
+    /// `file://` and the path of a folder of this machine.
+    File(PathBuf),
 }
 
 impl FromStr for Url {
@@ -57,7 +59,7 @@ impl FromStr for Url {
         };
         if scheme == "file" {
             return match unescaped(rest) {
-                Some(path) if path.starts_with('/') => Ok(Url::Path(path.into())),
+                Some(path) if path.starts_with('/') => Ok(Url::File(path.into())),
                 _ => wrong("after file:// comes a path from the root"),
             };
         }
@@ -209,6 +211,7 @@ impl fmt::Display for Url {
             }
             Url::Git { host, port, path } => write!(f, "git://{host}:{port}{path}"),
             Url::Path(path) => write!(f, "{}", path.display()),
+            Url::File(path) => write!(f, "file://{}", path.display()),
         }
     }
 }
@@ -259,7 +262,7 @@ mod tests {
             ("/a/b:c", Url::Path("/a/b:c".into())),
             ("./a:b", Url::Path("./a:b".into())),
             ("../x", Url::Path("../x".into())),
-            ("file:///a/b", Url::Path("/a/b".into())),
+            ("file:///a/b", Url::File("/a/b".into())),
         ] {
             assert_eq!(text.parse::<Url>().unwrap(), url, "{text}");
         }

@@ -177,3 +177,31 @@ fn answer(stream: TcpStream, shared: &Shared, folder: PathBuf) {
     let _ = child.wait();
     let _ = feeder.join();
 }
+
+/// `git daemon`, a process for each connection. It listens until the test's process ends.
+pub fn daemon(folder: &Path) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let base = format!("--base-path={}", folder.display());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let input = std::os::fd::OwnedFd::from(stream.try_clone().unwrap());
+            let child = Command::new("git")
+                .args([
+                    "daemon",
+                    "--inetd",
+                    "--export-all",
+                    "--enable=receive-pack",
+                    &base,
+                ])
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .env("GIT_CONFIG_SYSTEM", "/dev/null")
+                .stdin(input)
+                .stdout(std::os::fd::OwnedFd::from(stream))
+                .stderr(Stdio::null())
+                .spawn();
+            std::thread::spawn(move || child.unwrap().wait());
+        }
+    });
+    address
+}
