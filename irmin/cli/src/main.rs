@@ -14,6 +14,7 @@ mod branches;
 mod bundle;
 mod cli;
 mod config;
+mod convert;
 mod failure;
 mod fsck;
 mod gc;
@@ -69,6 +70,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
     match &cli.command {
         Command::Init(init) => return place::init(init, repo, out),
         Command::Fsck(fsck) => return fsck::fsck(repo, fsck, out),
+        Command::Convert(convert) => return convert::convert(convert, out),
         Command::Clone(clone) => return remote::clone(clone, out),
         Command::Token(token) => return serve::token(token, out),
         Command::UploadPack(pipe) => return pipe::upload_pack(pipe),
@@ -102,6 +104,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::Push(push) => remote::push(&place, push, out),
         Command::Init(_)
         | Command::Clone(_)
+        | Command::Convert(_)
         | Command::Fsck(_)
         | Command::Token(_)
         | Command::UploadPack(_)

@@ -207,6 +207,7 @@ fn every_command_has_help_with_examples() {
         "token",
         "upload-pack",
         "receive-pack",
+        "convert",
         "export",
         "import",
         "clone",

@@ -125,6 +125,22 @@ impl Repo {
         Ok(commit)
     }
 
+    /// Writes what a tree needs and the backend lacks. Nothing points to it yet.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn write_tree(&self, tree: &Tree) -> Result<(), WriteError> {
+        let mut objects = tree.unwritten()?;
+        if tree.id() == self.store.empty {
+            objects.push(self.store.empty_object());
+        }
+        Ok(self
+            .store
+            .backend
+            .write(&objects)
+            .map_err(ReadError::from)?)
+    }
+
     /// Moves several names at once, or none, see [`Backend::update`].
     ///
     /// # Errors

@@ -13,7 +13,7 @@ mod upkeep;
 
 pub use remote::{Clone, Fetch, HowMuch, Pull, Push};
 pub use serve::{Pipe, Serve, Token};
-pub use upkeep::{Export, Fsck, Gc, Import};
+pub use upkeep::{Convert, Export, Fsck, Gc, Import};
 
 /// A store that branches, merges and watches, and speaks Git
 #[derive(Debug, Parser)]
@@ -80,6 +80,8 @@ pub enum Command {
     Gc(Gc),
     /// Check that all that names lead to is there and undamaged
     Fsck(Fsck),
+    /// Make a native store of a Git repository, or the other way round, with all history
+    Convert(Convert),
     /// Write branches with their history into one file, a Git bundle
     Export(Export),
     /// Take in a Git bundle

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::StoreFormat;
+
 /// `irmin gc`.
 #[derive(Debug, Args)]
 #[command(
@@ -69,4 +71,29 @@ pub struct Import {
     /// Move names also if they lose commits
     #[arg(long)]
     pub force: bool,
+}
+
+/// `irmin convert`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "All that names lead to is converted: commits with their signatures and unknown headers, tags, modes,
+links and modules. Converted back, a Git repository has the same ids again, bit for bit; what could
+not come back so is refused. The names appear at the end; on an error there is no new store.
+
+Examples:
+  irmin convert notes.git notes             Git to native
+  irmin convert notes back.git --bare       native to Git (SHA-1)
+  irmin convert notes new.git --bare --format git-sha256"
+)]
+pub struct Convert {
+    /// The store that is there, which is only read
+    pub from: PathBuf,
+    /// The folder of the new store
+    pub to: PathBuf,
+    /// Its kind [default: native for a Git repository, git-sha1 for a native store]
+    #[arg(long, value_enum)]
+    pub format: Option<StoreFormat>,
+    /// Make the folder itself the store
+    #[arg(long)]
+    pub bare: bool,
 }

@@ -119,6 +119,26 @@ impl TreeEdit {
         )
     }
 
+    /// Puts a module there: a commit of another repository, which need not be here.
+    ///
+    /// # Errors
+    /// As for [`set`](TreeEdit::set).
+    pub fn set_module(&mut self, path: impl AsRef<[u8]>, commit: Id) -> Result<(), WriteError> {
+        let path = path.as_ref();
+        if self.entry(path)?.is_some_and(|entry| entry.is_dir()) {
+            return Err(WriteError::DirInTheWay {
+                path: Path::new(path)?,
+            });
+        }
+        self.put(
+            path,
+            Entry {
+                mode: Mode::Module,
+                content: Content::Id(commit),
+            },
+        )
+    }
+
     /// Puts a whole directory there, in place of what was: a tree of the same store, also one that
     /// another edit made. An empty one removes.
     ///

@@ -1,0 +1,252 @@
+//! `irmin convert`: all history of a store, in a store of another format.
+
+mod to_git;
+mod to_native;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use irmin::raw::{CommitData, TagData};
+use irmin::{BackendError, Expect, Id, Kind, Object, RefEdit};
+use serde_json::json;
+
+use crate::cli::{Convert, StoreFormat};
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::place::{Place, shown};
+use crate::progress::Progress;
+use to_git::ToGit;
+use to_native::ToNative;
+
+/// How deep directories and tags of tags may be.
+const DEEPEST: usize = 1000;
+
+/// What makes trees and contents of the other format.
+trait Trees {
+    /// The tree that stands for this one; `like` is one that was made before and differs little.
+    fn tree(&mut self, id: &Id, like: Option<&Id>) -> Result<Id>;
+
+    /// The same for contents.
+    fn blob(&mut self, id: &Id) -> Result<Id>;
+
+    /// Has an object written, after those that it refers to.
+    fn write(&mut self, object: Object) -> Result<()>;
+
+    /// Has everything written.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// `irmin convert`.
+pub fn convert(convert: &Convert, out: &mut Output) -> Result<u8> {
+    let from = Place::at(&convert.from)?;
+    let is_git = from.repo.format().is_git();
+    let format = match (convert.format, is_git) {
+        (Some(format), _) => format,
+        (None, true) => StoreFormat::Native,
+        (None, false) => StoreFormat::GitSha1,
+    };
+    if is_git != (format == StoreFormat::Native) {
+        return Err(Failure::usage(
+            "both stores would be Git's, or both native",
+            "one is converted to native first, and that to the other; `irmin clone` makes a copy",
+        ));
+    }
+    if !from.repo.backend().shallow()?.is_empty() {
+        return Err(Failure::broken_with(
+            format!(
+                "the history in {} is cut off (shallow)",
+                shown(&convert.from)
+            ),
+            "fetch the rest first: irmin fetch --unshallow",
+        ));
+    }
+    let to = &convert.to;
+    let was_there = to.exists();
+    if was_there && !fs::read_dir(to).is_ok_and(|mut inside| inside.next().is_none()) {
+        return Err(Failure::usage(
+            format!("{} is there already and not empty", shown(to)),
+            "give another folder",
+        ));
+    }
+    let done = into(&from, to, format, convert.bare);
+    // What was made in part is no store.
+    if done.is_err() && !was_there {
+        let _ = fs::remove_dir_all(to);
+    }
+    let (commits, names) = done?;
+    match out.json {
+        true => out.value(&json!({ "commits": commits, "names": names }))?,
+        false => out.line(format_args!(
+            "converted {commits} commits and {names} names into {}",
+            shown(to)
+        ))?,
+    }
+    Ok(0)
+}
+
+fn into(from: &Place, to: &Path, format: StoreFormat, is_bare: bool) -> Result<(usize, usize)> {
+    let to = Place::make(to, format, is_bare)?;
+    let mut native;
+    let mut git;
+    let trees: &mut dyn Trees = match format {
+        StoreFormat::Native => {
+            native = ToNative::new(from, &to);
+            &mut native
+        }
+        _ => {
+            git = ToGit::new(from, &to);
+            &mut git
+        }
+    };
+    let mut work = Work {
+        from,
+        to: &to,
+        trees,
+        commits: HashMap::new(),
+        progress: Progress::new("converting commits", None),
+    };
+    let mut edits = Vec::new();
+    for (name, id) in from.repo.backend().heads("refs/")? {
+        edits.push(RefEdit {
+            name,
+            expect: Expect::Missing,
+            new: Some(work.object(&id)?),
+        });
+    }
+    work.trees.finish()?;
+    let commits = work.commits.len();
+    drop(work);
+    // Names come last: before them there is nothing to be seen.
+    to.repo.update(&edits)?;
+    let head = from.repo.backend().default_branch()?;
+    match to.repo.backend().set_default_branch(&head) {
+        Err(BackendError::Refused { .. }) => {
+            eprintln!(
+                "note: {} was the current branch; a native store's is main",
+                head.short()
+            );
+        }
+        result => result?,
+    }
+    to.repo.flush()?;
+    Ok((commits, edits.len()))
+}
+
+struct Work<'a> {
+    from: &'a Place,
+    to: &'a Place,
+    trees: &'a mut dyn Trees,
+    /// What stands for each commit, and the tree that it had.
+    commits: HashMap<Id, (Id, Id)>,
+    progress: Progress,
+}
+
+impl Work<'_> {
+    fn read(&self, id: &Id) -> Result<Object> {
+        read(self.from, id)
+    }
+
+    /// What stands for an object that a name leads to.
+    fn object(&mut self, id: &Id) -> Result<Id> {
+        let mut tags = Vec::new();
+        let mut at = *id;
+        let mut made = loop {
+            let object = self.read(&at)?;
+            match object.kind {
+                Kind::Commit => break self.history(at)?,
+                Kind::Tree => break self.trees.tree(&at, None)?,
+                Kind::Blob => break self.trees.blob(&at)?,
+                Kind::Tag => {
+                    let data = TagData::decode(self.from.repo.format(), &object.data);
+                    let data = data.map_err(|error| damaged(&at, error))?;
+                    at = data.target;
+                    tags.push((object, data.target));
+                }
+            }
+            if tags.len() > DEEPEST {
+                return Err(Failure::broken(format_args!(
+                    "tag {id} leads to more than {DEEPEST} others"
+                )));
+            }
+        };
+        for (tag, target) in tags.into_iter().rev() {
+            let line = format!("object {target}\n");
+            let rest = tag.data.strip_prefix(line.as_bytes());
+            let rest =
+                rest.ok_or_else(|| damaged(&tag.id, "its first line is not as Git writes it"))?;
+            let data = [format!("object {made}\n").as_bytes(), rest].concat();
+            made = self.write(Kind::Tag, data)?;
+        }
+        Ok(made)
+    }
+
+    fn write(&mut self, kind: Kind, data: Vec<u8>) -> Result<Id> {
+        let object = Object::new(self.to.repo.format(), kind, data).map_err(Failure::broken)?;
+        let id = object.id;
+        self.trees.write(object)?;
+        Ok(id)
+    }
+
+    /// What stands for a commit, after all before it are made.
+    fn history(&mut self, head: Id) -> Result<Id> {
+        let mut open = vec![head];
+        let mut opened = HashSet::new();
+        while let Some(id) = open.last().copied() {
+            if self.commits.contains_key(&id) {
+                open.pop();
+                continue;
+            }
+            let object = self.read(&id)?;
+            let data = CommitData::decode(self.from.repo.format(), &object.data);
+            let data = data.map_err(|error| damaged(&id, error))?;
+            let missing = data
+                .parents
+                .iter()
+                .filter(|id| !self.commits.contains_key(*id));
+            let missing: Vec<Id> = missing.copied().collect();
+            if missing.is_empty() {
+                open.pop();
+                self.commit(id, data, &object)?;
+            } else if opened.insert(id) {
+                open.extend(missing.into_iter().rev());
+            } else {
+                return Err(damaged(&id, "it is before itself"));
+            }
+        }
+        Ok(self.commits[&head].0)
+    }
+
+    fn commit(&mut self, id: Id, mut data: CommitData, object: &Object) -> Result<()> {
+        if data.encode() != object.data {
+            return Err(damaged(&id, "it is written in a way that cannot be kept"));
+        }
+        let tree = data.tree;
+        let like = data.parents.first().map(|parent| self.commits[parent].1);
+        data.tree = self.trees.tree(&tree, like.as_ref())?;
+        for parent in &mut data.parents {
+            *parent = self.commits[parent].0;
+        }
+        let made = self.write(Kind::Commit, data.encode())?;
+        self.commits.insert(id, (made, tree));
+        self.progress.add(1);
+        Ok(())
+    }
+}
+
+fn read(place: &Place, id: &Id) -> Result<Object> {
+    let object = place.repo.backend().read(id)?;
+    object.ok_or_else(|| {
+        Failure::broken_with(
+            format!("object {id} is missing"),
+            "`irmin fsck` tells what else is; restore it from another copy",
+        )
+    })
+}
+
+fn damaged(id: &Id, what: impl std::fmt::Display) -> Failure {
+    Failure::broken_with(
+        format!("object {id} cannot be converted: {what}"),
+        "nothing was made; `irmin fsck` tells what is wrong with the store",
+    )
+}
