@@ -45,6 +45,14 @@ pub fn fsck(repo: Option<&Path>, fsck: &Fsck, out: &mut Output) -> Result<u8> {
     };
     let damaged = objects(&place, &mut findings)?;
     reachable(&place, &damaged, &mut findings)?;
+    if let (place::Kind::Git(git), 0) = (&place.kind, findings.count) {
+        // The objects are fine; what is left are packs, indexes and the commit-graph themselves.
+        let progress = Progress::new("checking files", None);
+        let report = git.check(&mut |done| progress.set(done))?;
+        for problem in &report.problems {
+            findings.tell("damaged", None, problem)?;
+        }
+    }
     findings.end("restore what is missing from another copy (fetch, or `irmin convert`)")
 }
 

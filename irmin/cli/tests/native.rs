@@ -155,6 +155,20 @@ fn damage_of_a_git_repository_is_found_as_git_finds_it() {
         Random(4).history(&place, 30);
         assert_eq!(place.irmin(&["fsck"]), "");
         assert_eq!(place.try_irmin(&["fsck", "--repair"]).0, 2);
+        // The checksum of a pack, all objects of which are whole.
+        let packs = std::fs::read_dir(place.path().join(".git/objects/pack")).unwrap();
+        let mut packs = packs.map(|entry| entry.unwrap().path());
+        let pack = packs.find(|path| path.extension().is_some_and(|end| end == "pack"));
+        let pack = pack.unwrap();
+        let whole = std::fs::read(&pack).unwrap();
+        let mut broken = whole.clone();
+        *broken.last_mut().unwrap() ^= 1;
+        std::fs::remove_file(&pack).unwrap();
+        std::fs::write(&pack, broken).unwrap();
+        assert_ne!(place.try_git(&["fsck"]).0, 0);
+        let (code, out, _) = place.try_irmin(&["fsck"]);
+        assert!(code == 1 && out.starts_with("damaged "), "{out}");
+        std::fs::write(&pack, whole).unwrap();
         let blob = place.git(&["hash-object", "-w", "--stdin"]);
         place.git(&[
             "update-index",
