@@ -98,7 +98,15 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
 fn make(folder: &Path, format: Format) -> std::result::Result<Arc<dyn PackStore>, BackendError> {
     Ok(match format {
         Format::Native => Arc::new(Pack::create(Files::open(folder)?, format)?),
-        _ => Arc::new(Git::init(folder, format, true)?),
+        _ => {
+            drop(Git::init(folder, format, true)?);
+            // What comes is read once, to check it: there is little to keep in memory.
+            let options = irmin_git::Options {
+                cache: 4 << 20,
+                ..irmin_git::Options::default()
+            };
+            Arc::new(Git::open_with(folder, &options)?)
+        }
     })
 }
 
