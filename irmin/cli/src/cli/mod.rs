@@ -42,8 +42,8 @@ const HELP: &str = "Examples:
 A NAME is what Git takes: a branch or tag, HEAD or @, a full or abbreviated id, with ~3, ^2 or
 ^{} behind it. A PATH begins at the root of the tree. Work trees and the index are not touched.
 
-Exit codes: 0; 1 for a conflict, and for what is not there; 2 for a mistake in what was typed;
-3 for all else.";
+Exit codes: 0; 1 for a conflict, and for a path, branch or ancestor that is not there; 2 for a
+mistake in what was typed, such as a name that means no commit; 3 for all else.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
