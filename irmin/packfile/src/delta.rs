@@ -19,7 +19,9 @@ pub fn apply(base: &[u8], delta: &[u8], largest: u64) -> Result<Vec<u8>, &'stati
         rest = after;
         let piece = if code & 0x80 != 0 {
             let (offset, length) = read_copy(code, &mut rest)?;
-            base.get(offset..offset + length)
+            offset
+                .checked_add(length)
+                .and_then(|end| base.get(offset..end))
                 .ok_or("a delta copies from beyond its base")?
         } else {
             // Code 0 is kept for later and means nothing.

@@ -78,7 +78,8 @@ impl Header {
                         return Parsed::Short;
                     };
                     byte = next;
-                    let Some(more) = (back + 1).checked_mul(128) else {
+                    let more = back.checked_add(1).and_then(|back| back.checked_mul(128));
+                    let Some(more) = more else {
                         return Parsed::Broken;
                     };
                     back = more | u64::from(byte & 0x7f);
@@ -150,6 +151,14 @@ fn push_distance(mut back: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_distance_of_more_than_64_bits_is_no_head() {
+        // What stands before the last byte is 2^64 - 1, which has no successor.
+        let bytes = [&[0x60, 0x80][..], &[0xfe; 8], &[0xff, 5]].concat();
+        let parsed = Header::parse(&bytes, u64::MAX, Format::GitSha1);
+        assert_eq!(parsed, Parsed::Broken);
+    }
 
     proptest! {
         #[test]
