@@ -10,7 +10,7 @@ const OFFSET_DELTA: u8 = 6;
 const ID_DELTA: u8 = 7;
 
 /// What the data of an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Base {
     /// An object.
     Whole(Kind),

@@ -23,9 +23,8 @@ pub(crate) fn take<B: Backend + ?Sized>(
         batch: Vec::new(),
         in_batch: HashMap::new(),
         batch_size: 0,
-        by_id: HashMap::new(),
-        by_place: HashMap::new(),
-        waiting: 0,
+        waiting: HashMap::new(),
+        waiting_size: 0,
         made: 0,
     };
     let (mut data, mut done, mut deltas) = (Vec::new(), 0u32, 0u32);
@@ -69,10 +68,9 @@ struct Unpack<'a, B: ?Sized> {
     in_batch: HashMap<Id, usize>,
     batch_size: usize,
     /// Deltas whose bases have not come.
-    by_id: HashMap<Id, Vec<Waiting>>,
-    by_place: HashMap<u64, Vec<Waiting>>,
+    waiting: HashMap<Base, Vec<Waiting>>,
     /// Bytes of those.
-    waiting: usize,
+    waiting_size: usize,
     /// Bytes that deltas made.
     made: u64,
 }
@@ -85,7 +83,7 @@ struct Waiting {
 impl<B: Backend + ?Sized> Unpack<'_, B> {
     fn entry(&mut self, offset: u64, base: Base, data: Vec<u8>) -> Result<(), PackError> {
         self.places.push((offset, None));
-        let base = match base {
+        let found = match base {
             Base::Whole(kind) => return self.object(offset, kind, data.into()),
             Base::Offset(place) => {
                 let at = self
@@ -95,30 +93,22 @@ impl<B: Backend + ?Sized> Unpack<'_, B> {
                     offset,
                     wrong: "no entry begins where its base should",
                 })?;
-                self.places[at].1.ok_or(Ok(place))
+                let known = self.places[at].1;
+                known.map(|id| self.expect(&id)).transpose()?
             }
-            Base::Id(id) => Err(Err(id)),
+            Base::Id(id) => self.read(&id)?,
         };
-        let (base, missing) = match base {
-            Ok(id) => (Some(self.expect(&id)?), Ok(0)),
-            Err(Err(id)) => (self.read(&id)?, Err(id)),
-            Err(missing) => (None, missing),
-        };
-        if let Some(base) = base {
-            let made = self.apply(offset, &base, &data)?;
-            return self.object(offset, base.kind, made);
+        if let Some(found) = found {
+            let made = self.apply(offset, &found, &data)?;
+            return self.object(offset, found.kind, made);
         }
-        self.waiting += data.len() + 64;
-        if self.waiting > MOST_WAITING {
+        self.waiting_size += data.len() + 64;
+        if self.waiting_size > MOST_WAITING {
             return Err(PackError::TooLarge {
                 what: "more than 256 MiB of deltas come before their bases".into(),
             });
         }
-        let list = match missing {
-            Ok(place) => self.by_place.entry(place).or_default(),
-            Err(id) => self.by_id.entry(id).or_default(),
-        };
-        list.push(Waiting {
+        self.waiting.entry(base).or_default().push(Waiting {
             offset,
             delta: data,
         });
@@ -135,7 +125,7 @@ impl<B: Backend + ?Sized> Unpack<'_, B> {
                 ready.pop();
                 continue;
             };
-            self.waiting -= next.delta.len() + 64;
+            self.waiting_size -= next.delta.len() + 64;
             let base = self.expect(&id)?;
             let made = self.apply(next.offset, &base, &next.delta)?;
             ready.push(self.keep(next.offset, base.kind, made)?);
@@ -174,8 +164,12 @@ impl<B: Backend + ?Sized> Unpack<'_, B> {
         if self.batch_size > BATCH {
             self.flush()?;
         }
-        let mut waiting = self.by_id.remove(&id).unwrap_or_default();
-        waiting.extend(self.by_place.remove(&offset).unwrap_or_default());
+        let mut waiting = self.waiting.remove(&Base::Id(id)).unwrap_or_default();
+        waiting.extend(
+            self.waiting
+                .remove(&Base::Offset(offset))
+                .unwrap_or_default(),
+        );
         Ok((id, waiting))
     }
 
@@ -203,9 +197,14 @@ impl<B: Backend + ?Sized> Unpack<'_, B> {
     }
 
     fn finish(mut self) -> Result<(), PackError> {
-        if let Some(base) = self.by_id.keys().next() {
+        // What waits for a place waits for an object in the end.
+        let missing = self.waiting.keys().find_map(|base| match base {
+            Base::Id(id) => Some(*id),
+            _ => None,
+        });
+        if let Some(base) = missing {
             return Err(PackError::MissingBase {
-                base: *base,
+                base,
                 count: self.places.iter().filter(|(_, id)| id.is_none()).count() as u64,
             });
         }
