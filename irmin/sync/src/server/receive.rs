@@ -168,13 +168,9 @@ fn take(host: &Host<'_>, input: &mut dyn Read) -> Result<(), String> {
 
 /// Moves the names: each by itself, or all or none.
 fn update(host: &Host<'_>, commands: &mut [Command], is_atomic: bool) -> Result<(), ServerError> {
-    for command in &mut *commands {
-        if let Ok(name) = command.name.clone()
-            && let Some(why) = objection(host, &name, command)?
-        {
-            refuse(command, &why);
-        }
-    }
+    refuse_where(host, commands, objection)?;
+    connect(host, commands)?;
+    refuse_where(host, commands, loss)?;
     if is_atomic {
         let result = match commands.iter().all(|command| command.name.is_ok()) {
             true => move_names(host, commands),
@@ -218,47 +214,84 @@ fn move_names(host: &Host<'_>, commands: &[Command]) -> Result<(), String> {
     })
 }
 
-/// Why the name must not point there.
+/// Refuses the names to which `why` objects: it is asked of those that are to point somewhere.
+fn refuse_where(
+    host: &Host<'_>,
+    commands: &mut [Command],
+    mut why: impl FnMut(&Host<'_>, &RefName, Id, Option<Id>) -> Result<Option<String>, ServerError>,
+) -> Result<(), ServerError> {
+    for command in commands {
+        if let (Ok(name), Some(new)) = (&command.name, command.new)
+            && let Some(why) = why(host, name, new, command.old)?
+        {
+            refuse(command, &why);
+        }
+    }
+    Ok(())
+}
+
+/// Why the name must not point to this object, whatever is behind that.
 fn objection(
     host: &Host<'_>,
     name: &RefName,
-    command: &Command,
+    new: Id,
+    _: Option<Id>,
 ) -> Result<Option<String>, ServerError> {
-    let Some(new) = command.new else {
-        return Ok(None);
-    };
-    let Some(object) = host.store.read(&new)? else {
-        return Ok(Some("the object was not sent, and is not here".into()));
-    };
-    let is_branch = name.as_str().starts_with("refs/heads/");
-    if is_branch && object.kind != Kind::Commit {
-        return Ok(Some(format!(
+    Ok(match host.store.read(&new)? {
+        None => Some("the object was not sent, and is not here".into()),
+        Some(object) if is_branch(name) && object.kind != Kind::Commit => Some(format!(
             "a branch points to a commit, and this is a {}",
             object.kind
-        )));
-    }
-    if let Some(why) = incomplete(host, new)? {
-        return Ok(Some(why));
-    }
-    if is_branch
-        && host.policy.only_forwards
-        && let Some(old) = command.old
-    {
-        let follows = match (host.repo.commit(&new), host.repo.commit(&old)) {
-            (Ok(new), Ok(old)) => Commit::has_ancestor(&new, &old)?,
-            _ => false,
-        };
-        if !follows {
-            return Ok(Some("non-fast-forward".into()));
-        }
-    }
-    Ok(None)
+        )),
+        Some(_) => None,
+    })
 }
 
-/// What is missing or wrong among all that is new behind an object.
-fn incomplete(host: &Host<'_>, new: Id) -> Result<Option<String>, ServerError> {
+/// Why the branch must not leave what it points to.
+fn loss(
+    host: &Host<'_>,
+    name: &RefName,
+    new: Id,
+    old: Option<Id>,
+) -> Result<Option<String>, ServerError> {
+    let Some(old) = old.filter(|_| host.policy.only_forwards && is_branch(name)) else {
+        return Ok(None);
+    };
+    let follows = match (host.repo.commit(&new), host.repo.commit(&old)) {
+        (Ok(new), Ok(old)) => Commit::has_ancestor(&new, &old)?,
+        _ => false,
+    };
+    Ok((!follows).then(|| "non-fast-forward".into()))
+}
+
+fn is_branch(name: &RefName) -> bool {
+    name.as_str().starts_with("refs/heads/")
+}
+
+/// Refuses the names behind whose objects something is missing or wrong.
+fn connect(host: &Host<'_>, commands: &mut [Command]) -> Result<(), ServerError> {
+    let moving = commands.iter().filter(|command| command.name.is_ok());
+    let all: Vec<Id> = moving.filter_map(|command| command.new).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut known = walk::tips(host.repo.backend())?;
+    // One walk for all of them, and only if it finds something one for each, to tell which it is.
+    if incomplete(host, &all, &known)?.is_none() {
+        return Ok(());
+    }
+    refuse_where(host, commands, |host, _, new, _| {
+        let why = incomplete(host, &[new], &known)?;
+        if why.is_none() {
+            known.push(new);
+        }
+        Ok(why)
+    })
+}
+
+/// What is missing or wrong among all that is new behind these objects.
+fn incomplete(host: &Host<'_>, new: &[Id], known: &[Id]) -> Result<Option<String>, ServerError> {
     let backend = host.repo.backend();
-    let known = walk::tips(backend)?;
     let wrong = |object: &Object| {
         let error = irmin::check_object(host.format(), object).err()?;
         Some(format!("{}: {error}", object.id))
@@ -271,7 +304,7 @@ fn incomplete(host: &Host<'_>, new: Id) -> Result<Option<String>, ServerError> {
         check: Some(&mut check),
         ..walk::Options::default()
     };
-    let found = match walk::found(backend, &[new], &known, &mut options) {
+    let found = match walk::found(backend, new, known, &mut options) {
         Ok(found) => found,
         Err(WalkError::Missing { id, kind }) => return Ok(Some(missing(kind, &id))),
         Err(WalkError::Backend(BackendError::Corrupt { what })) => return Ok(Some(what)),
