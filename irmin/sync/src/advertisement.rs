@@ -1,7 +1,7 @@
 //! What a server says first: its version, what it can do, and in versions 0 and 1 all its names
 //! (gitprotocol-pack(5), gitprotocol-v2(5)).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};
 
 use irmin::{Format, Id, RefName};
@@ -251,13 +251,14 @@ fn names<R: Read>(
         }
         next = owned(reader)?;
     }
+    let mut symbolic = HashMap::new();
     for pair in capabilities.all("symref") {
         if let Some((from, to)) = pair.split_once(':') {
-            let to = ref_name(to.as_bytes())?;
-            if let Some(found) = names.iter_mut().find(|one| one.name.as_str() == from) {
-                found.stands_for = Some(to);
-            }
+            symbolic.insert(from, ref_name(to.as_bytes())?);
         }
+    }
+    for one in &mut names {
+        one.stands_for = symbolic.remove(one.name.as_str());
     }
     Ok(Advertisement::Names {
         capabilities,

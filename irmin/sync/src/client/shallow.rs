@@ -45,7 +45,9 @@ impl Boundary {
     pub fn after(&self, before: &[Id]) -> Vec<Id> {
         let mut after: BTreeSet<Id> = before.iter().copied().collect();
         after.extend(&self.shallow);
-        after.retain(|id| !self.unshallow.contains(id));
+        for id in &self.unshallow {
+            after.remove(id);
+        }
         after.into_iter().collect()
     }
 

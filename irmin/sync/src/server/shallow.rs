@@ -60,12 +60,9 @@ impl Depth {
             } => self.by_depth(host, &ours, heads, *depth)?,
             _ => self.by_selection(host, &ours, heads)?,
         };
-        let unshallow: Vec<Id> = self
-            .client
-            .iter()
-            .filter(|id| within.contains(*id) && !ends.contains(*id))
-            .copied()
-            .collect();
+        let client = self.client.iter().copied();
+        let (unshallow, kept): (Vec<Id>, Vec<Id>) =
+            client.partition(|id| within.contains(id) && !ends.contains(id));
         let mut also_wanted = Vec::new();
         for id in &unshallow {
             if let Ok(commit) = host.repo.commit(id) {
@@ -74,7 +71,7 @@ impl Depth {
         }
         let shallow: Vec<Id> = ends.difference(&self.client).copied().collect();
         let mut all = ends;
-        all.extend(self.client.iter().filter(|id| !unshallow.contains(id)));
+        all.extend(kept);
         all.extend(ours);
         Ok(Cut {
             ends: all,
