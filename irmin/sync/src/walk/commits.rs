@@ -1,6 +1,5 @@
 //! Which commits some lead to and others do not.
 
-use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
@@ -201,19 +200,23 @@ pub fn is_ancestor(store: &dyn Backend, old: &Id, new: &Id) -> Result<bool, Walk
     let own: HashSet<Id> = store.shallow()?.into_iter().collect();
     let history = History::new(store, own, None, None);
     let floor = history.load(*old)?.key;
-    let mut seen = HashSet::new();
-    let mut queue = BinaryHeap::from([(history.load(*new)?.key, *new)]);
+    let first = history.load(*new)?;
+    let mut queue = BinaryHeap::from([(first.key, *new)]);
+    let mut parents = HashMap::new();
+    parents.insert(*new, first.parents);
     while let Some((key, id)) = queue.pop() {
         if id == *old {
             return Ok(true);
         }
         // Generations never lie; clocks may.
-        if key.0 < u32::MAX && Reverse(key.0) >= Reverse(floor.0) {
+        if key.0 < u32::MAX && key.0 <= floor.0 {
             continue;
         }
-        for parent in history.load(id)?.parents {
-            if seen.insert(parent) {
-                queue.push((history.load(parent)?.key, parent));
+        for parent in parents[&id].clone() {
+            if let Entry::Vacant(room) = parents.entry(parent) {
+                let node = history.load(parent)?;
+                queue.push((node.key, parent));
+                room.insert(node.parents);
             }
         }
     }
