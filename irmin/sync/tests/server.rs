@@ -482,6 +482,22 @@ fn a_push_that_is_corrupt_incomplete_or_harmful_moves_nothing() {
         );
         assert_eq!(store.heads("").unwrap(), []);
     }
+    // Of several names only those move behind which all is well.
+    let store = Arc::new(Memory::new(format));
+    let said = push(
+        &store,
+        &[
+            &format!("{zero} {} refs/heads/x\0report-status", orphan.id),
+            &format!("{zero} {} refs/heads/y", whole.id),
+        ],
+        &pack(&[blob.clone(), tree.clone(), whole.clone(), orphan.clone()]),
+    );
+    assert!(
+        said.contains("ng refs/heads/x missing necessary objects")
+            && said.contains("ok refs/heads/y"),
+        "{said}"
+    );
+    assert_eq!(store.heads("").unwrap().len(), 1);
     // Names that are none, or that are elsewhere than the client believes.
     let store = Arc::new(Memory::new(format));
     for name in [
