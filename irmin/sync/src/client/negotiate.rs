@@ -3,13 +3,59 @@
 //! The commits of our names are told from the newest on; what the server has too, and all before it,
 //! is not told again.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use hashbrown::{HashMap, HashSet};
 use irmin::raw::CommitData;
 use irmin::{Backend, Id, Kind};
 
-use crate::error::SyncError;
+use crate::error::{SyncError, protocol};
+
+/// After so many haves in a row that the server does not know, it is told to begin.
+pub(super) const IN_VAIN: usize = 256;
+
+/// What the server was told, and what it said to it.
+#[derive(Default)]
+pub(super) struct Told {
+    all: HashSet<Id>,
+    /// What it has too.
+    pub common: BTreeSet<Id>,
+    /// How many it was told since it last had something new.
+    in_vain: usize,
+}
+
+impl Told {
+    /// The next haves to tell, at most so many.
+    pub fn round(&mut self, haves: &mut Haves<'_>, most: usize) -> Result<Vec<Id>, SyncError> {
+        let mut new = Vec::new();
+        while new.len() < most {
+            match haves.next()? {
+                Some(have) => new.push(have),
+                None => break,
+            }
+        }
+        self.in_vain += new.len();
+        self.all.extend(new.iter().copied());
+        Ok(new)
+    }
+
+    /// Whether to tell more is not worth it.
+    pub fn is_in_vain(&self) -> bool {
+        !self.common.is_empty() && self.in_vain >= IN_VAIN
+    }
+
+    /// Takes in what the server acknowledges: we have to have said it.
+    pub fn acknowledged(&mut self, haves: &mut Haves<'_>, id: Id) -> Result<(), SyncError> {
+        if !self.all.contains(&id) {
+            return protocol(format!("it acknowledges {id}, of which it was not told"));
+        }
+        haves.common(id);
+        if self.common.insert(id) {
+            self.in_vain = 0;
+        }
+        Ok(())
+    }
+}
 
 /// Commits to tell the server, best first.
 pub(super) struct Haves<'a> {

@@ -2,15 +2,14 @@
 
 use std::io::Read;
 
-use hashbrown::HashSet;
 use irmin::{Format, Id};
 use irmin_packfile::PackStore;
 
 use super::fetch::{Asked, Came, Depth};
 use super::listing::{Conversation, lines};
-use super::negotiate::Haves;
+use super::negotiate::{Haves, IN_VAIN, Told};
 use super::shallow::{self, Boundary};
-use super::v2::{IN_VAIN, MOST_LINES, acknowledged};
+use super::v2::MOST_LINES;
 use super::{Reporter, pack};
 use crate::advertisement::id;
 use crate::capabilities::{agent, format_name};
@@ -49,21 +48,11 @@ pub(super) fn fetch(
             lines(&mut reader, |line| boundary.line(format, line))?;
         }
     }
-    let (mut common, mut in_vain) = (Vec::new(), 0);
     let mut round = if detailed { ROUND / 2 } else { IN_VAIN };
-    let (mut ready, mut seen_any) = (false, false);
-    let mut told = HashSet::new();
+    let (mut told, mut ready) = (Told::default(), false);
     loop {
-        let mut new = Vec::new();
-        while !ready && new.len() < round {
-            match haves.next()? {
-                Some(have) => new.push(have),
-                None => break,
-            }
-        }
-        in_vain += new.len();
-        told.extend(new.iter().copied());
-        let done = !detailed || ready || new.is_empty() || seen_any && in_vain >= IN_VAIN;
+        let new = told.round(haves, if ready { 0 } else { round })?;
+        let done = !detailed || new.is_empty() || told.is_in_vain();
         round = if stateless {
             (2 * round).min(16384)
         } else {
@@ -73,7 +62,7 @@ pub(super) fn fetch(
             let mut out = Writer::new(out);
             if stateless {
                 wants(&mut out, asked, &words)?;
-                for have in &common {
+                for have in &told.common {
                     out.line(format_args!("have {have}"))?;
                 }
             }
@@ -108,11 +97,7 @@ pub(super) fn fetch(
                 Acknowledgment::Last => return protocol("it is done before we are"),
                 Acknowledgment::Common(id, is_ready) => {
                     ready |= is_ready;
-                    haves.common(acknowledged(id, &told)?);
-                    if !common.contains(&id) {
-                        common.push(id);
-                        (in_vain, seen_any) = (0, true);
-                    }
+                    told.acknowledged(haves, id)?;
                     continue;
                 }
             }

@@ -2,13 +2,11 @@
 
 use std::io::Read;
 
-use hashbrown::HashSet;
-use irmin::Id;
 use irmin_packfile::PackStore;
 
 use super::fetch::{Asked, Came};
 use super::listing::{Conversation, End, command, lines};
-use super::negotiate::Haves;
+use super::negotiate::{Haves, Told};
 use super::shallow::{self, Boundary};
 use super::{Reporter, pack};
 use crate::advertisement::id;
@@ -19,8 +17,6 @@ use crate::text::quote;
 /// Haves in the first round; each next round has twice as many.
 const FIRST_ROUND: usize = 16;
 const LARGEST_ROUND: usize = 16384;
-/// After so many haves in a row that the server does not know, it is told to begin.
-pub(super) const IN_VAIN: usize = 256;
 /// So many bytes of lines are read before a pack.
 pub(super) const MOST_LINES: u64 = 64 << 20;
 
@@ -39,19 +35,10 @@ pub(super) fn fetch(
             "the server cannot give histories that are cut off (shallow)".into(),
         ));
     }
-    let (mut common, mut round, mut in_vain, mut seen_any) = (Vec::new(), FIRST_ROUND, 0, false);
-    let mut told = HashSet::new();
+    let (mut told, mut round) = (Told::default(), FIRST_ROUND);
     loop {
-        let mut new = Vec::new();
-        while new.len() < round {
-            match haves.next()? {
-                Some(have) => new.push(have),
-                None => break,
-            }
-        }
-        in_vain += new.len();
-        told.extend(new.iter().copied());
-        let done = new.is_empty() || seen_any && in_vain >= IN_VAIN;
+        let new = told.round(haves, round)?;
+        let done = new.is_empty() || told.is_in_vain();
         round = (2 * round).min(LARGEST_ROUND);
         let (capabilities, format) = (&conversation.capabilities, conversation.format);
         let answer = conversation.connection.request(&mut |out| {
@@ -71,7 +58,7 @@ pub(super) fn fetch(
             for want in &asked.wants {
                 out.line(format_args!("want {want}"))?;
             }
-            for have in common.iter().chain(&new) {
+            for have in told.common.iter().chain(&new) {
                 out.line(format_args!("have {have}"))?;
             }
             if done {
@@ -81,45 +68,19 @@ pub(super) fn fetch(
             Ok(())
         })?;
         let mut reader = Reader::new(answer);
-        if !done {
-            match acknowledgments(&mut reader, format, &told)? {
-                Answer::Ready => {}
-                Answer::GoOn(acknowledged) => {
-                    for id in acknowledged {
-                        haves.common(id);
-                        if !common.contains(&id) {
-                            common.push(id);
-                            (in_vain, seen_any) = (0, true);
-                        }
-                    }
-                    continue;
-                }
-            }
+        if done || acknowledgments(&mut reader, format, &mut told, haves)? {
+            return sections(&mut reader, store, asked, format, reporter);
         }
-        return sections(&mut reader, store, asked, format, reporter);
     }
 }
 
-/// What a server acknowledges we have to have said.
-pub(super) fn acknowledged(id: Id, told: &HashSet<Id>) -> Result<Id, SyncError> {
-    match told.contains(&id) {
-        true => Ok(id),
-        false => protocol(format!("it acknowledges {id}, of which it was not told")),
-    }
-}
-
-enum Answer {
-    /// The pack follows.
-    Ready,
-    /// It wants to hear more.
-    GoOn(Vec<Id>),
-}
-
+/// What the server says to what it was told. Whether it is ready, and the pack follows.
 fn acknowledgments<R: Read>(
     reader: &mut Reader<R>,
     format: irmin::Format,
-    told: &HashSet<Id>,
-) -> Result<Answer, SyncError> {
+    told: &mut Told,
+    haves: &mut Haves<'_>,
+) -> Result<bool, SyncError> {
     reader.set_budget(MOST_LINES);
     match reader.read_said()?.text() {
         Some(b"acknowledgments") => {}
@@ -131,21 +92,21 @@ fn acknowledgments<R: Read>(
         }
         None => return protocol("it does not answer to what we have"),
     }
-    let (mut ready, mut all) = (false, Vec::new());
+    let mut ready = false;
     let end = lines(reader, |line| {
         match line {
             b"NAK" => {}
             b"ready" => ready = true,
             _ => match line.strip_prefix(b"ACK ") {
-                Some(hex) => all.push(acknowledged(id(format, hex)?, told)?),
+                Some(hex) => told.acknowledged(haves, id(format, hex)?)?,
                 None => return protocol(format!("{:?} acknowledges nothing", quote(line))),
             },
         }
         Ok(())
     })?;
     match (ready, end) {
-        (true, End::Delimiter) => Ok(Answer::Ready),
-        (false, End::Flush) => Ok(Answer::GoOn(all)),
+        (true, End::Delimiter) => Ok(true),
+        (false, End::Flush) => Ok(false),
         _ => protocol("it is neither ready nor not ready"),
     }
 }
