@@ -145,17 +145,21 @@ impl<'a> Conversation<'a> {
     }
 
     /// Says goodbye.
-    pub fn end(mut self) -> Result<(), SyncError> {
-        if self.waits {
-            // The server may be gone already, which is fine too.
-            let goodbye = self.connection.request(&mut |out| {
-                Writer::new(out).flush_packet()?;
-                Ok(())
-            });
-            drop(goodbye);
-        }
-        self.connection.finish()
+    pub fn end(self) -> Result<(), SyncError> {
+        goodbye(self.connection, self.waits)
     }
+}
+
+/// Ends a conversation; a server that still waits for what we want is told that it is nothing.
+pub(super) fn goodbye(
+    mut connection: Box<dyn Connection + '_>,
+    waits: bool,
+) -> Result<(), SyncError> {
+    if waits {
+        // The server may be gone already, which is fine too.
+        drop(connection.request(&mut |out| Ok(Writer::new(out).flush_packet()?)));
+    }
+    connection.finish()
 }
 
 /// The beginning of a request of version 2, up to the delimiter.
@@ -166,14 +170,21 @@ pub(super) fn command<W: std::io::Write>(
     format: Format,
 ) -> Result<(), SyncError> {
     out.line(format_args!("command={command}"))?;
-    if capabilities.has("agent") {
-        out.line(format_args!("agent={}", agent()))?;
-    }
-    if capabilities.has("object-format") {
-        out.line(format_args!("object-format={}", format_name(format)))?;
+    for word in introduction(capabilities, format) {
+        out.line(format_args!("{word}"))?;
     }
     out.delimiter()?;
     Ok(())
+}
+
+/// Who we are and how our ids are made, for a server that can be told.
+pub(super) fn introduction(
+    offered: &Capabilities,
+    format: Format,
+) -> impl Iterator<Item = String> + use<> {
+    let all = [("object-format", format_name(format)), ("agent", agent())];
+    let told = all.map(|(word, value)| offered.has(word).then(|| format!("{word}={value}")));
+    told.into_iter().flatten()
 }
 
 /// `ID NAME symref-target:NAME peeled:ID`.

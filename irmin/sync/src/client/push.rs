@@ -4,12 +4,12 @@ use hashbrown::HashSet;
 use irmin::{Expect, Id, RefEdit, RefName, UpdateError};
 use irmin_packfile::{GiveOptions, Given, PackStore};
 
-use super::listing::Listing;
+use super::listing::{Listing, goodbye, introduction};
 use super::report::{self, Report};
 use super::update::goes_forwards;
 use super::{OnProgress, Progress, Remote, Reporter};
 use crate::advertisement::{Advertisement, RemoteRef};
-use crate::capabilities::{Capabilities, agent, format_name};
+use crate::capabilities::Capabilities;
 use crate::error::{SyncError, protocol};
 use crate::pktline::{Bands, Reader, Writer};
 use crate::refspec::{Refspec, meanings};
@@ -115,11 +115,16 @@ impl Remote {
         else {
             return protocol("it speaks a version of pushing that is not known here");
         };
-        let listing = Listing { format, names };
-        let mut names = Vec::new();
-        if format == store.format() {
-            names = plan(store, &listing, &options)?;
+        let waits = !connection.is_stateless();
+        if format != store.format() {
+            goodbye(connection, waits)?;
+            return Err(SyncError::Format {
+                there: format,
+                here: store.format(),
+            });
         }
+        let listing = Listing { format, names };
+        let mut names = plan(store, &listing, &options)?;
         if options.atomic && names.iter().any(|one| one.status.is_refused()) {
             for one in names
                 .iter_mut()
@@ -129,19 +134,8 @@ impl Remote {
             }
         }
         let tried = |one: &&PushedRef| one.status == PushStatus::Done;
-        let there = format;
-        let nothing = !names.iter().any(|one| tried(&one));
-        if nothing {
-            if !connection.is_stateless() {
-                // Says goodbye; the server may be gone already.
-                let goodbye = connection.request(&mut |out| Ok(Writer::new(out).flush_packet()?));
-                drop(goodbye);
-            }
-            connection.finish()?;
-            if format != store.format() {
-                let here = store.format();
-                return Err(SyncError::Format { there, here });
-            }
+        if !names.iter().any(|one| tried(&one)) {
+            goodbye(connection, waits)?;
             return Ok(Pushed {
                 names,
                 given: None,
@@ -255,12 +249,7 @@ fn words(
             words.push(word.into());
         }
     }
-    if offered.has("object-format") {
-        words.push(format!("object-format={}", format_name(format)));
-    }
-    if offered.has("agent") {
-        words.push(format!("agent={}", agent()));
-    }
+    words.extend(introduction(offered, format));
     Ok(words.join(" "))
 }
 

@@ -6,13 +6,12 @@ use irmin::{Format, Id};
 use irmin_packfile::PackStore;
 
 use super::fetch::{Asked, Came, Depth};
-use super::listing::{Conversation, lines};
+use super::listing::{Conversation, introduction, lines};
 use super::negotiate::{Haves, IN_VAIN, Told};
 use super::shallow::{self, Boundary};
 use super::v2::MOST_LINES;
 use super::{Reporter, pack};
 use crate::advertisement::id;
-use crate::capabilities::{agent, format_name};
 use crate::error::{SyncError, protocol};
 use crate::pktline::{Reader, Writer};
 use crate::text::quote;
@@ -144,15 +143,7 @@ fn words(conversation: &Conversation<'_>, asked: &Asked<'_>) -> Result<String, S
             .filter(|word| offered.has(word))
             .map(String::from),
     );
-    if offered.has("object-format") {
-        words.push(format!(
-            "object-format={}",
-            format_name(conversation.format)
-        ));
-    }
-    if offered.has("agent") {
-        words.push(format!("agent={}", agent()));
-    }
+    words.extend(introduction(offered, conversation.format));
     Ok(words.join(" "))
 }
 
