@@ -202,14 +202,16 @@ pub(super) fn run(
         let here = store.contains(&tag.id)?;
         if here { &mut came } else { &mut later }.push(tag);
     }
-    let ids: Vec<Id> = came.iter().map(|tag: &Match| tag.id).collect();
-    // What was fetched has been checked.
-    let mut known = walk::tips(store)?;
-    known.extend(matches.iter().map(|one| one.id));
-    if lacks_nothing(store, &ids, &known)? {
-        matches.extend(came);
-    } else {
-        later.extend(came);
+    if !came.is_empty() {
+        let ids: Vec<Id> = came.iter().map(|tag: &Match| tag.id).collect();
+        // What was fetched has been checked.
+        let mut known = walk::tips(store)?;
+        known.extend(matches.iter().map(|one| one.id));
+        match lacks_nothing(store, &ids, &known)? {
+            true => &mut matches,
+            false => &mut later,
+        }
+        .extend(came);
     }
     let moves = update::apply(store, listing, options, &matches)?;
     let heads = matches

@@ -21,7 +21,7 @@ pub(super) struct Request {
     /// Whether all that is wanted follows from what is common, as found with so many commons.
     ready: Option<(usize, bool)>,
     /// What the client may read.
-    names: Vec<(RefName, Id)>,
+    pub(super) names: Vec<(RefName, Id)>,
     head: Option<Id>,
     heads: OnceCell<Vec<Commit>>,
 }

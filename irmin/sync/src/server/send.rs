@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use hashbrown::HashSet;
-use irmin::Id;
+use irmin::{Id, RefName};
 use irmin_packfile::GiveOptions;
 
 use super::advertise::tag_chain;
@@ -65,7 +65,7 @@ fn pack(
     let backend = host.repo.backend();
     let mut objects = walk::missing(backend, &wants, &request.commons, &mut options)?;
     if request.has("include-tag") {
-        add_tags(host, &mut objects)?;
+        add_tags(host, &request.names, &mut objects)?;
     }
     let options = GiveOptions {
         bases: if request.has("thin-pack") {
@@ -92,13 +92,17 @@ fn pack(
 }
 
 /// Adds the annotated tags of what is sent, with those in between of a tag of a tag.
-fn add_tags(host: &Host<'_>, objects: &mut Vec<Id>) -> Result<(), ServerError> {
+fn add_tags(
+    host: &Host<'_>,
+    names: &[(RefName, Id)],
+    objects: &mut Vec<Id>,
+) -> Result<(), ServerError> {
     let mut sent: HashSet<Id> = objects.iter().copied().collect();
-    for (name, id) in host.names()? {
+    for (name, id) in names {
         if !name.as_str().starts_with("refs/tags/") {
             continue;
         }
-        let (tags, target) = tag_chain(host, id)?;
+        let (tags, target) = tag_chain(host, *id)?;
         if sent.contains(&target) {
             objects.extend(tags.into_iter().filter(|tag| sent.insert(*tag)));
         }
