@@ -79,16 +79,11 @@ impl FromStr for Url {
         }
         match scheme {
             "https" | "http" => {
-                let user = match user.map(|user| user.split_once(':').unwrap_or((user, "\0"))) {
-                    None => None,
-                    Some((user, password)) => {
-                        let password = Some(password).filter(|password| *password != "\0");
-                        match (unescaped(user), password.map(unescaped)) {
-                            (Some(user), None) => Some((user, None)),
-                            (Some(user), Some(Some(password))) => Some((user, Some(password))),
-                            _ => return wrong("user or password have a % that stands for nothing"),
-                        }
+                let user = match user.map(user_and_password) {
+                    Some(None) => {
+                        return wrong("user or password have a % that stands for nothing");
                     }
+                    user => user.flatten(),
                 };
                 Ok(Url::Http {
                     base: format!("{scheme}://{host_port}{}", path.trim_end_matches('/')),
@@ -159,6 +154,13 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
         None => (text, None),
     };
     (!host.is_empty()).then_some((host, port))
+}
+
+fn user_and_password(text: &str) -> Option<(String, Option<String>)> {
+    Some(match text.split_once(':') {
+        Some((user, password)) => (unescaped(user)?, Some(unescaped(password)?)),
+        None => (unescaped(text)?, None),
+    })
 }
 
 /// The text with `%41` replaced by what it stands for.
