@@ -113,6 +113,9 @@ pub fn agent() -> &'static str {
     concat!("irmin/", env!("CARGO_PKG_VERSION"))
 }
 
+/// As deep as Git counts: all of a history (`shallow.h`).
+pub(crate) const INFINITE: u32 = 0x7fff_ffff;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use irmin_packfile::PackStore;
 
 use super::fetch::Depth;
 use crate::advertisement::id;
+use crate::capabilities::INFINITE;
 use crate::error::{SyncError, protocol};
 use crate::text::quote;
 
@@ -17,9 +18,6 @@ pub(super) struct Boundary {
     pub shallow: Vec<Id>,
     pub unshallow: Vec<Id>,
 }
-
-/// As deep as anything: Git's word for "all of it".
-const INFINITE: u32 = 0x7fff_ffff;
 
 impl Boundary {
     /// Takes in a line `shallow ID` or `unshallow ID`.

@@ -6,9 +6,7 @@ use hashbrown::HashSet;
 use irmin::{Commit, Id, RefName};
 
 use super::{Host, ServerError, history, refused};
-
-/// As deep as Git counts: all of it (`shallow.h`).
-const INFINITE: u32 = 0x7fff_ffff;
+use crate::capabilities::INFINITE;
 
 /// What a client says of its history's depth.
 #[derive(Default)]
