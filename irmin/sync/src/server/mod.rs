@@ -230,11 +230,7 @@ impl Host<'_> {
         let backend = self.repo.backend();
         let branch = backend.default_branch()?;
         let at_branch = backend.head(&branch)?;
-        let itself = RefName::new("HEAD")
-            .ok()
-            .map(|name| backend.head(&name))
-            .transpose()?
-            .flatten();
+        let itself = backend.head(&RefName::new("HEAD").expect("a good name"))?;
         let id = itself.or(at_branch);
         let is_detached = itself.is_some() && itself != at_branch;
         let may_read = match is_detached {

@@ -177,8 +177,8 @@ fn follow(
                 Ok(())
             };
         };
-        if kind.is_some_and(|kind| kind != object.kind) && must {
-            return Err(wrong_kind(&object, kind.expect("it is there")));
+        if let Some(kind) = kind.filter(|kind| must && *kind != object.kind) {
+            return Err(wrong_kind(&object, kind));
         }
         visit(id, object.kind)?;
         if object.kind != Kind::Tag {
