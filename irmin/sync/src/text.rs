@@ -18,6 +18,21 @@ pub fn clean(said: &[u8], limit: usize) -> String {
         .to_string()
 }
 
+/// The bytes for which a text of a URL stands: `%41` is an `A`. `None` if a `%` stands for nothing.
+pub fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        bytes.push((digit()? << 4 | digit()?) as u8);
+    }
+    Some(bytes)
+}
+
 /// The text as one short line, for an error.
 pub(crate) fn quote(said: &[u8]) -> String {
     clean(said, 200).replace('\n', " ")

@@ -240,29 +240,12 @@ impl Query {
 
 /// Undoes `%2F` and its like: any bytes can be written so.
 pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, Problem> {
-    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&b) = bytes.get(at) {
-        if b != b'%' {
-            plain.push(b);
-            at += 1;
-            continue;
-        }
-        match (digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
-            (Some(high), Some(low)) => plain.push((high << 4 | low) as u8),
-            _ => {
-                let hint = "write % itself as %25";
-                return Err(Problem::wrong(
-                    "a % in the URL is not followed by two hexadecimal digits",
-                    hint,
-                ));
-            }
-        }
-        at += 3;
-    }
-    Ok(plain)
+    irmin_sync::unescaped(text).ok_or_else(|| {
+        Problem::wrong(
+            "a % in the URL is not followed by two hexadecimal digits",
+            "write % itself as %25",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::SyncError;
-use crate::text::quote;
+use crate::text::{self, quote};
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -163,19 +163,9 @@ fn user_and_password(text: &str) -> Option<(String, Option<String>)> {
     })
 }
 
-/// The text with `%41` replaced by what it stands for.
+/// What the text stands for, if that is text without NUL.
 fn unescaped(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        bytes.push((digit()? << 4 | digit()?) as u8);
-    }
-    String::from_utf8(bytes)
+    String::from_utf8(text::unescaped(text)?)
         .ok()
         .filter(|text| !text.contains('\0'))
 }
