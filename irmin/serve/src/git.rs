@@ -1,6 +1,6 @@
 //! Git's smart HTTP (gitprotocol-http(5)), on the engines of `irmin-sync`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
@@ -9,6 +9,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use irmin::RefName;
+use irmin_sync::pktline::Writer;
 use irmin_sync::server::{self, Gate, Host, Policy, Service, Session, Version};
 use tokio::sync::mpsc;
 
@@ -95,8 +96,9 @@ pub(crate) async fn answer(
 fn names(shared: &Arc<Shared>, access: Access, service: Service, version: Version) -> Answered {
     let body = shared.stream(move |shared, out| {
         if service == Service::ReceivePack || version != Version::V2 {
-            let line = format!("# service={}\n", service.name());
-            write!(out, "{:04x}{line}0000", line.len() + 4)?;
+            let mut first = Writer::new(&mut *out);
+            first.line(format_args!("# service={}", service.name()))?;
+            first.flush_packet()?;
         }
         // What goes wrong the client is told.
         let _ = server::advertise(&host(shared, &access), service, version, out);
@@ -167,53 +169,27 @@ fn request(
             from,
             now: Bytes::new(),
         };
-        let result = match is_packed {
-            false => serve(
-                shared,
-                &access,
-                service,
-                version,
-                &mut Bounded {
-                    from: &mut arrival,
-                    left: limit,
-                },
-                out,
-            ),
+        let mut unpacked;
+        let from: &mut dyn Read = match is_packed {
+            false => &mut arrival,
             true => {
-                let mut unpacked = MultiGzDecoder::new(&mut arrival);
-                serve(
-                    shared,
-                    &access,
-                    service,
-                    version,
-                    &mut Bounded {
-                        from: &mut unpacked,
-                        left: limit,
-                    },
-                    out,
-                )
+                unpacked = MultiGzDecoder::new(&mut arrival);
+                &mut unpacked
             }
         };
-        // The client was told.
-        result.or(Ok(()))
+        let mut input = Bounded { from, left: limit };
+        let host = host(shared, &access);
+        // What goes wrong the client is told.
+        let _ = match service {
+            Service::UploadPack => {
+                server::upload_pack(&host, version, Session::Stateless, &mut input, out)
+            }
+            Service::ReceivePack => server::receive_pack(&host, &mut input, out),
+        };
+        Ok(())
     })?;
     tokio::spawn(pump(body, to));
     Ok(answer::with_type(StatusCode::OK, media, answer))
-}
-
-fn serve(
-    shared: &Shared,
-    access: &Access,
-    service: Service,
-    version: Version,
-    input: &mut dyn Read,
-    out: &mut dyn Write,
-) -> Result<(), server::ServerError> {
-    let host = host(shared, access);
-    match service {
-        Service::UploadPack => server::upload_pack(&host, version, Session::Stateless, input, out),
-        Service::ReceivePack => server::receive_pack(&host, input, out),
-    }
 }
 
 /// So much of a body is still read when nobody wants it any more, so that the client hears why.
