@@ -16,7 +16,7 @@ use bytes::Bytes;
 use hyper::header::{ALLOW, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
-use irmin::Format;
+use irmin_sync::capabilities::format_name;
 use serde_json::{Value, json};
 
 use crate::answer::{self, Problem};
@@ -195,11 +195,6 @@ fn handle(call: &Call<'_>, headers: &HeaderMap) -> Result<Found, Problem> {
 
 fn about(call: &Call<'_>) -> Result<Found, Problem> {
     call.query.only(&[])?;
-    let format = match call.shared.repo.format() {
-        Format::GitSha1 => "sha1",
-        Format::GitSha256 => "sha256",
-        Format::Native => "irmin",
-    };
     let default = call.shared.repo.backend().default_branch()?;
     let default = call
         .access
@@ -207,7 +202,7 @@ fn about(call: &Call<'_>) -> Result<Found, Problem> {
         .then(|| default.short().to_string());
     Found::json(&json!({
         "name": call.shared.options.name,
-        "format": format,
+        "format": format_name(call.shared.repo.format()),
         "default_branch": default,
         "git": format!("/{}.git", call.shared.options.name),
         "endpoints": [
