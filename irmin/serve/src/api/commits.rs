@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
-use irmin::{Branch, Commit, Info, Mode, Signature, TreeEdit};
+use irmin::{Branch, Commit, CommitError, Info, Mode, Signature, TreeEdit, UpdateError};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
@@ -178,19 +178,12 @@ pub(super) fn post(call: &Call<'_>) -> Result<Found, Problem> {
             .edits
             .iter()
             .try_for_each(|edit| edit.apply(&mut transaction))?;
-        match transaction.commit(&info).map_err(Problem::from) {
+        match transaction.commit(&info) {
             // Somebody else was first, and any head will do.
-            Err(problem)
-                if problem.status == StatusCode::CONFLICT
-                    && expect.is_none()
-                    && is_elsewhere(&branch, base)? => {}
+            Err(CommitError::Update(UpdateError::Moved { .. })) if expect.is_none() => {}
             result => return made(call, &branch, &result?, base),
         }
     }
-}
-
-fn is_elsewhere(branch: &Branch, base: Option<irmin::Id>) -> Result<bool, Problem> {
-    Ok(branch.head()?.map(|head| head.id()) != base)
 }
 
 /// Tells of a commit once it survives a loss of power. Where nothing changed, none was made.
