@@ -154,6 +154,8 @@ pub enum Session {
 
 /// The most lines of one request.
 const LINES_MAX: usize = 1_000_000;
+/// The most bytes of all its lines: as many long ids as lines, and room for words.
+const BYTES_MAX: u64 = 128 << 20;
 
 /// A conversation that came to no good end. The client was told, where it could be.
 #[derive(Debug, thiserror::Error)]

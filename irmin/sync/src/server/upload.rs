@@ -4,7 +4,8 @@ use std::io::{BufReader, Read, Write};
 
 use super::negotiate::Request;
 use super::{
-    Bands, Host, LINES_MAX, Out, ServerError, Session, Version, fetch, id, refused, send, tell,
+    BYTES_MAX, Bands, Host, LINES_MAX, Out, ServerError, Session, Version, fetch, id, refused,
+    send, tell,
 };
 use crate::pktline::{Packet, PacketError, Reader, Writer};
 
@@ -171,15 +172,18 @@ pub(super) enum Line {
 
 impl<'a> Lines<'a> {
     pub(super) fn new(from: &'a mut dyn Read) -> Lines<'a> {
-        Lines {
+        let mut lines = Lines {
             from: Reader::new(BufReader::new(from)),
-            left: LINES_MAX,
-        }
+            left: 0,
+        };
+        lines.restart();
+        lines
     }
 
     /// Counts anew: a request begins.
     pub(super) fn restart(&mut self) {
         self.left = LINES_MAX;
+        self.from.set_budget(BYTES_MAX);
     }
 
     /// The next packet, without its line end; `None` at the end of the input.
