@@ -15,7 +15,7 @@ use crate::write::Writer;
 use crate::{Pack, Storage};
 
 /// How often a store that changes while it is loaded is loaded again.
-const TRIES: u32 = 8;
+pub const TRIES: u32 = 8;
 
 impl<S: Storage> Pack<S> {
     /// Opens a store for reading, while at most one other value, here or in another process, writes.
