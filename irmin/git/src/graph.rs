@@ -2,7 +2,7 @@
 //! reading the commits.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use irmin::{BackendError, CommitIndex, Format, Id};
 
@@ -199,44 +199,31 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// Rows of one length in a file, read by the block as they are asked for, and kept.
+/// Rows of one length in a file.
 struct Rows {
-    at: u64,
+    source: Source,
     row_len: usize,
     count: u32,
-    blocks: Vec<OnceLock<Box<[u8]>>>,
 }
 
-/// How many rows a block has: about 64 KiB.
-const BLOCK: u32 = 2048;
+/// How many rows are read at once: about 64 KiB.
+const BLOCK: u64 = 2048;
 
 impl Rows {
-    fn new((at, len): (u64, u64), row_len: usize) -> Rows {
-        let count = u32::try_from(len / row_len as u64).unwrap_or(u32::MAX);
-        let mut blocks = Vec::new();
-        blocks.resize_with(count.div_ceil(BLOCK) as usize, OnceLock::new);
+    fn new(file: &Source, (at, len): (u64, u64), row_len: usize) -> Rows {
         Rows {
-            at,
+            source: file.part(at, len, BLOCK * row_len as u64),
             row_len,
-            count,
-            blocks,
+            count: u32::try_from(len / row_len as u64).unwrap_or(u32::MAX),
         }
     }
 
     /// A row below `count`.
     fn row(&self, layer: &Layer, at: u32) -> Result<&[u8]> {
-        let (block, within) = (at / BLOCK, (at % BLOCK) as usize * self.row_len);
-        let bytes = match self.blocks[block as usize].get() {
-            Some(bytes) => bytes,
-            None => {
-                let rows = BLOCK.min(self.count - block * BLOCK) as usize;
-                let place = self.at + u64::from(block) * BLOCK as u64 * self.row_len as u64;
-                let bytes = layer.source.read(place, rows * self.row_len);
-                let bytes: Box<[u8]> = bytes.map_err(io("read", &layer.path))?[..].into();
-                self.blocks[block as usize].get_or_init(|| bytes)
-            }
-        };
-        Ok(&bytes[within..within + self.row_len])
+        let row = self
+            .source
+            .borrow(u64::from(at) * self.row_len as u64, self.row_len);
+        row.map_err(io("read", &layer.path))
     }
 }
 
@@ -290,10 +277,10 @@ impl Layer {
         }
         Ok(Some(Layer {
             path: path.into(),
+            data: Rows::new(&source, data, id_len + 16),
+            edges: Rows::new(&source, found[3].unwrap_or_default(), 4),
             source,
             table,
-            data: Rows::new(data, id_len + 16),
-            edges: Rows::new(found[3].unwrap_or_default(), 4),
             before,
         }))
     }

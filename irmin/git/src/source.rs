@@ -4,15 +4,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 /// Read in blocks when they are first looked at, and kept: no system call the second time, and who
 /// looks for one thing in a large file reads a few blocks of it.
 pub(crate) struct Source {
+    /// Where it begins in the file.
+    start: u64,
     length: u64,
-    file: Option<File>,
+    file: Option<Arc<File>>,
     blocks: Box<[OnceLock<Bytes>]>,
     block: u64,
 }
@@ -23,19 +25,36 @@ impl Source {
     pub(crate) fn open(path: &Path) -> io::Result<Source> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let blocks = (0..length.div_ceil(BLOCK)).map(|_| OnceLock::new());
-        Ok(Source {
+        Ok(Source::of(Arc::new(file), 0, length, BLOCK))
+    }
+
+    fn of(file: Arc<File>, start: u64, length: u64, block: u64) -> Source {
+        let blocks = (0..length.div_ceil(block)).map(|_| OnceLock::new());
+        Source {
+            start,
             length,
             file: Some(file),
             blocks: blocks.collect(),
-            block: BLOCK,
-        })
+            block,
+        }
+    }
+
+    /// A part of it, which must lie inside, with blocks of its own of `block` bytes.
+    pub(crate) fn part(&self, start: u64, length: u64, block: u64) -> Source {
+        match &self.file {
+            Some(file) => Source::of(file.clone(), self.start + start, length, block),
+            None => {
+                let bytes = self.read(start, length as usize).unwrap_or_default();
+                Source::memory(bytes.into())
+            }
+        }
     }
 
     /// Bytes that are at hand.
     pub(crate) fn memory(bytes: Vec<u8>) -> Source {
         let length = bytes.len() as u64;
         Source {
+            start: 0,
             length,
             file: None,
             blocks: [OnceLock::from(Bytes::from(bytes))].into(),
@@ -56,7 +75,7 @@ impl Source {
         let start = number * self.block;
         let mut bytes = vec![0; self.block.min(self.length - start) as usize];
         let file = self.file.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
-        file.read_exact_at(&mut bytes, start)?;
+        file.read_exact_at(&mut bytes, self.start + start)?;
         Ok(slot.get_or_init(|| bytes.into()))
     }
 
@@ -84,6 +103,14 @@ impl Source {
         let mut bytes = vec![0; length];
         self.fill(at, &mut bytes)?;
         Ok(bytes.into())
+    }
+
+    /// These bytes, which lie in one block.
+    pub(crate) fn borrow(&self, at: u64, length: usize) -> io::Result<&[u8]> {
+        self.inside(at, length)?;
+        let from = (at % self.block) as usize;
+        let bytes = self.block(at)?.get(from..from + length);
+        bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     pub(crate) fn u32(&self, at: u64) -> io::Result<u32> {
@@ -121,6 +148,14 @@ mod tests {
                 }
             }
             assert!(source.u32(200_000).is_err() && source.u32(u64::MAX).is_err());
+            let part = source.part(1000, 100_000, 4000);
+            for at in [0, 40, 3960, 99_960] {
+                assert_eq!(
+                    part.borrow(at as u64, 40).unwrap(),
+                    &bytes[1000 + at..][..40]
+                );
+            }
+            assert!(part.borrow(99_961, 40).is_err());
         }
     }
 }
