@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use irmin::{Backend, BackendError, references};
+use irmin::BackendError;
 use irmin_pack::{Collected, OnDevice, Pack, Report};
 
 use crate::image::{Image, Shared};
@@ -101,11 +101,7 @@ impl Behind {
     /// # Errors
     /// [`BackendError`]; `Corrupt` if something reachable is damaged: then nothing was dropped.
     pub fn collect(&self) -> Result<Collected, BackendError> {
-        let shallow = self.pack.shallow()?;
-        let format = self.pack.format();
-        self.pack.collect(&mut |object, into| {
-            references(format, object, &|id| shallow.contains(id), into)
-        })
+        self.pack.collect()
     }
 
     /// Reads every byte of the store, as it is in memory.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use irmin::{Backend, Format, Repo, references};
+use irmin::{Backend, Format, Repo};
 use irmin_pack::{Files, Pack};
 
 use crate::child::{git, output};
@@ -47,7 +47,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
     (0..commits).try_for_each(|n| edit(&main, shape, keys, n))?;
     // Two in a row drop all that is not reachable.
     for _ in 0..2 {
-        pack.collect(&mut |object, into| references(Format::Native, object, &|_| false, into))?;
+        pack.collect()?;
     }
     pack.flush()?;
     drop((main, repo, pack));

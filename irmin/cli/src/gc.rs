@@ -1,6 +1,5 @@
 //! `irmin gc`: space given back.
 
-use irmin::references;
 use irmin_git::GcOptions;
 use irmin_pack::Collected;
 use serde_json::json;
@@ -37,12 +36,9 @@ pub fn gc(place: &Place, out: &mut Output) -> Result<u8> {
             }
         }
         Kind::Native(pack) => {
-            let format = place.repo.format();
-            let collect =
-                || pack.collect(&mut |object, into| references(format, object, &|_| false, into));
             // What was written since the collection before is kept, for names that are about to move.
             // Nobody moves any here: the second one drops all that no name leads to.
-            let (first, second) = (collect()?, collect()?);
+            let (first, second) = (pack.collect()?, pack.collect()?);
             let done = Collected {
                 objects: first.objects + second.objects,
                 packed: first.packed + second.packed,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
-use irmin::{BackendError, Id, Object};
+use irmin::{Backend as _, BackendError, Id, Object, references};
 
 use crate::block::{Block, Builder, LISTED, Listed, RAW};
 use crate::format::{Body, HEAD, Place, Point, RECORDS, Stamp, key, push_part, record_len, u32_at};
@@ -41,8 +41,6 @@ impl<S: Storage> Pack<S> {
     /// Drops the objects that no name leads to, compresses history, and gives back the segments that are
     /// left with little.
     ///
-    /// `references` lists the objects that a tree, commit or tag refers to and that have to be here, the
-    /// same in the same order each time ([`irmin::references`] does); it is never asked about blobs.
     /// Trees of the commits that names point to, and what is in them, stay as fast to read as before.
     /// Older ones go into blocks of up to 64 KiB, each version after the one that it differs little
     /// from; one of them is read by inflating its block, and the blocks read last are kept. Other threads read and write meanwhile. What was written, or
@@ -61,7 +59,20 @@ impl<S: Storage> Pack<S> {
     /// # Errors
     /// [`BackendError::Corrupt`] if a reachable object is missing or damaged (then nothing is
     /// dropped), or what storage says. What was done until then stays done.
-    pub fn collect(&self, references: &mut References<'_>) -> Result<Collected, BackendError> {
+    pub fn collect(&self) -> Result<Collected, BackendError> {
+        let shallow = self.shallow()?;
+        self.collect_with(&mut |object, into| {
+            references(self.format, object, &|id| shallow.contains(id), into)
+        })
+    }
+
+    /// Collects as [`collect`](Pack::collect) does, for objects that mean something else than a tree, a
+    /// commit or a tag: `references` lists what one of these refers to and has to be here, the same in
+    /// the same order each time. It is never asked about blobs.
+    ///
+    /// # Errors
+    /// As [`collect`](Pack::collect).
+    pub fn collect_with(&self, references: &mut References<'_>) -> Result<Collected, BackendError> {
         let _alone = self.collecting.lock();
         let begun = self.begin_collection();
         let done = begun.and_then(|begun| self.drop_and_move(begun, references));

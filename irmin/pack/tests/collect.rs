@@ -44,9 +44,9 @@ fn two_collections_leave_what_names_lead_to_and_give_the_rest_back() {
         }
     }
     let before = store.storage().used().unwrap().len();
-    let young = store.collect(&mut references).unwrap();
+    let young = store.collect_with(&mut references).unwrap();
     assert_eq!(young.objects, 0, "all of it may still be about to be used");
-    let old = store.collect(&mut references).unwrap();
+    let old = store.collect_with(&mut references).unwrap();
     assert_eq!(old.objects, 200);
     let after = store.storage().used().unwrap().len();
     assert!(before > 5 && after <= 2, "{before} segments, then {after}");
@@ -64,7 +64,7 @@ fn a_missing_object_stops_a_collection_before_anything_is_dropped() {
     store.write(&[garbage.clone(), root.clone()]).unwrap();
     point(&store, "main", Some(root.id));
     for _ in 0..3 {
-        let error = store.collect(&mut references).unwrap_err();
+        let error = store.collect_with(&mut references).unwrap_err();
         assert!(matches!(error, BackendError::Corrupt { .. }), "{error}");
     }
     assert!(store.contains(&garbage.id).unwrap());
@@ -115,7 +115,7 @@ fn writers_lose_nothing_while_garbage_is_collected() {
             {
                 std::thread::yield_now();
             }
-            let done = store.collect(&mut references).unwrap();
+            let done = store.collect_with(&mut references).unwrap();
             dropped += done.objects;
             freed += done.segments;
         }

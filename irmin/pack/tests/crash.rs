@@ -129,7 +129,7 @@ impl Model {
                         *promise = Promise::Nothing;
                     }
                 }
-                works(store.collect(&mut references).map(drop))
+                works(store.collect_with(&mut references).map(drop))
             }
             _ => match store.flush() {
                 Ok(()) => {

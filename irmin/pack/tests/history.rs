@@ -17,9 +17,7 @@ fn create(format: Format, segment: u64) -> (Arc<Ram>, Store) {
 }
 
 fn collect<S: Storage>(pack: &Arc<Pack<S>>) -> irmin_pack::Collected {
-    let format = pack.format();
-    pack.collect(&mut |object, into| irmin::references(format, object, &|_| false, into))
-        .unwrap()
+    pack.collect().unwrap()
 }
 
 fn info(n: u64) -> Info {

@@ -41,7 +41,7 @@ fn child() {
             store.flush().unwrap();
         }
         if n % 50 == 0 {
-            store.collect(&mut |_, _| Ok(())).unwrap();
+            store.collect_with(&mut |_, _| Ok(())).unwrap();
         }
         println!("\nwrote {n}");
     }

@@ -15,8 +15,7 @@ use irmin_pack::{Files, MIN_SEGMENT, OnDevice, Pack, Ram};
 const DIRECTORY: &str = "IRMIN_PACK_READERS_TEST";
 
 fn collect<S: irmin_pack::Storage>(pack: &Pack<S>) {
-    pack.collect(&mut |object, into| irmin::references(Format::Native, object, &|_| false, into))
-        .unwrap();
+    pack.collect().unwrap();
 }
 
 fn info(n: u64) -> Info {
@@ -129,12 +128,12 @@ fn a_reader_forgets_what_a_write_that_failed_left_behind() {
                 }
             }
             if dice.below(8) == 0 {
-                let _ = writer.collect(&mut |_, _| Ok(()));
+                let _ = writer.collect_with(&mut |_, _| Ok(()));
             }
             disk.full_in(0);
             if step(n, &mut dice).is_err() {
-                writer.collect(&mut |_, _| Ok(())).unwrap();
-                writer.collect(&mut |_, _| Ok(())).unwrap();
+                writer.collect_with(&mut |_, _| Ok(())).unwrap();
+                writer.collect_with(&mut |_, _| Ok(())).unwrap();
                 step(n, &mut dice).unwrap();
             }
             assert_eq!(reader.heads("").unwrap(), writer.heads("").unwrap());
@@ -173,7 +172,7 @@ fn a_reader_writes_nothing() {
         reader.update(&[edit]),
         Err(UpdateError::Backend(BackendError::Refused { .. }))
     ));
-    assert!(reader.collect(&mut |_, _| Ok(())).is_err_and(refused));
+    assert!(reader.collect_with(&mut |_, _| Ok(())).is_err_and(refused));
     reader.flush().unwrap();
 }
 
