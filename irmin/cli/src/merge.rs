@@ -62,7 +62,7 @@ pub fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -
             return conflicts(tried.conflicts(), sides, out);
         }
         let is_whole = is_whole(place, &ours, &theirs)?;
-        let message = match &merge.message {
+        let message = match &merge.says.message {
             Some(message) => message.clone(),
             None => message(place, name, branch.name())?,
         };
@@ -75,7 +75,7 @@ pub fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -
                 .map_err(MergeError::from),
             None => branch.commit_merge(
                 &tried,
-                &identity::info(place, &message, merge.author.as_deref())?,
+                &identity::info(place, &message, merge.says.author.as_deref())?,
             ),
         };
         match result {

@@ -50,9 +50,9 @@ pub fn set(place: &Place, set: &Set, out: &mut Output) -> Result<u8> {
         return Err(Failure::usage("the path is empty", "give a file a name"));
     }
     let branch = branch(place, set.commit.branch.as_deref())?;
-    let message = set.commit.message.clone();
+    let message = set.commit.says.message.clone();
     let message = message.unwrap_or_else(|| format!("Set {}", quoted(path.as_bytes())));
-    let info = identity::info(place, &message, set.commit.author.as_deref())?;
+    let info = identity::info(place, &message, set.commit.says.author.as_deref())?;
     let contents = match &set.value {
         Some(value) => Bytes::copy_from_slice(value.as_bytes()),
         None => {
@@ -80,11 +80,11 @@ pub fn rm(place: &Place, rm: &Rm, out: &mut Output) -> Result<u8> {
         ));
     }
     let branch = branch(place, rm.commit.branch.as_deref())?;
-    let message = rm.commit.message.clone().unwrap_or_else(|| {
+    let message = rm.commit.says.message.clone().unwrap_or_else(|| {
         let shown: Vec<_> = paths.iter().map(|path| quoted(path.as_bytes())).collect();
         format!("Remove {}", shown.join(", "))
     });
-    let info = identity::info(place, &message, rm.commit.author.as_deref())?;
+    let info = identity::info(place, &message, rm.commit.says.author.as_deref())?;
     let mut is_dir = None;
     let result = branch.change(&info, |edit| {
         for path in &paths {

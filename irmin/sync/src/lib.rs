@@ -23,4 +23,4 @@ pub use client::{
 };
 pub use error::SyncError;
 pub use refspec::Refspec;
-pub use text::{clean, unescaped};
+pub use text::{clean, unescaped, without_secrets};

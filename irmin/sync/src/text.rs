@@ -33,6 +33,16 @@ pub fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// A URL as it may be shown: without user and password.
+pub fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.into();
+    };
+    let host = rest.find('/').unwrap_or(rest.len());
+    let at = rest[..host].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[at..])
+}
+
 /// The text as one short line, for an error.
 pub(crate) fn quote(said: &[u8]) -> String {
     clean(said, 200).replace('\n', " ")

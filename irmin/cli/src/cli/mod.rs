@@ -184,18 +184,26 @@ pub struct Get {
     pub at: String,
 }
 
-/// The branch that is changed, and what its commit says.
-#[derive(Debug, Args)]
-pub struct Commit {
-    /// The branch to commit to [default: the current one]; begins with this commit if it is new
-    #[arg(long, value_name = "BRANCH")]
-    pub branch: Option<String>,
+/// What a commit says.
+#[derive(Debug, Default, Args)]
+pub struct Says {
     /// The message of the commit
     #[arg(long, short, value_name = "TEXT")]
     pub message: Option<String>,
     /// Who wrote it, as `NAME <EMAIL>` [default: whom Git would name]
     #[arg(long, value_name = "NAME <EMAIL>")]
     pub author: Option<String>,
+}
+
+/// The branch that is changed, and what its commit says.
+#[derive(Debug, Args)]
+pub struct Commit {
+    /// The branch to commit to [default: the current one]; begins with this commit if it is new
+    #[arg(long, value_name = "BRANCH")]
+    pub branch: Option<String>,
+    /// What the commit says.
+    #[command(flatten)]
+    pub says: Says,
 }
 
 /// `irmin set`.
@@ -343,12 +351,9 @@ pub struct Merge {
     /// The branch to merge into [default: the current one]
     #[arg(long, value_name = "BRANCH")]
     pub branch: Option<String>,
-    /// The message of the commit
-    #[arg(long, short, value_name = "TEXT")]
-    pub message: Option<String>,
-    /// Who wrote it, as `NAME <EMAIL>` [default: whom Git would name]
-    #[arg(long, value_name = "NAME <EMAIL>")]
-    pub author: Option<String>,
+    /// What the commit says.
+    #[command(flatten)]
+    pub says: Says,
 }
 
 /// `irmin diff`.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Says;
+
 /// `irmin clone`.
 #[derive(Debug, Args)]
 #[command(
@@ -112,12 +114,9 @@ pub struct Pull {
     /// The branch to merge into [default: the current one]
     #[arg(long, value_name = "BRANCH")]
     pub branch: Option<String>,
-    /// The message of the commit
-    #[arg(long, short, value_name = "TEXT")]
-    pub message: Option<String>,
-    /// Who wrote it, as `NAME <EMAIL>` [default: whom Git would name]
-    #[arg(long, value_name = "NAME <EMAIL>")]
-    pub author: Option<String>,
+    /// What the commit says.
+    #[command(flatten)]
+    pub says: Says,
     /// Which tags, and how much.
     #[command(flatten)]
     pub how_much: HowMuch,

@@ -1,6 +1,8 @@
 //! `irmin fetch`, `pull`.
 
-use irmin_sync::{Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags};
+use irmin_sync::{
+    Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags, without_secrets,
+};
 
 use super::{Known, at, here, tell};
 use crate::cli::{self, HowMuch};
@@ -129,30 +131,16 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
         return Ok(code.max(write::done(place, &branch, &commit, out)?));
     }
     let short = theirs.strip_prefix("refs/heads/").unwrap_or(&theirs);
-    let from = match known.name == known.url {
-        true => without_secrets(&known.url),
-        false => known.url.clone(),
-    };
-    let message = format!("Merge branch '{short}' of {}", without_secrets(&from));
+    let message = format!("Merge branch '{short}' of {}", without_secrets(&known.url));
     let merged = cli::Merge {
         names: Vec::new(),
         dry_run: false,
         branch: Some(branch.name().to_string()),
-        message: Some(pull.message.clone().unwrap_or(message)),
-        author: pull.author.clone(),
+        says: cli::Says {
+            message: Some(pull.says.message.clone().unwrap_or(message)),
+            author: pull.says.author.clone(),
+        },
     };
     code = code.max(merge::into_branch(place, &merged, &id.to_string(), out)?);
     Ok(code)
-}
-
-/// A URL without user and password.
-fn without_secrets(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let host = rest.find('/').unwrap_or(rest.len());
-            let at = rest[..host].rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[at..])
-        }
-        None => url.into(),
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::SyncError;
-use crate::text::{self, quote};
+use crate::text::{self, quote, without_secrets};
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -168,20 +168,6 @@ fn unescaped(text: &str) -> Option<String> {
     String::from_utf8(text::unescaped(text)?)
         .ok()
         .filter(|text| !text.contains('\0'))
-}
-
-/// The URL as it may be shown.
-fn without_secrets(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) => {
-            let authority = rest.find('/').unwrap_or(rest.len());
-            match rest[..authority].rfind('@') {
-                Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-                None => text.into(),
-            }
-        }
-        None => text.into(),
-    }
 }
 
 impl fmt::Display for Url {
