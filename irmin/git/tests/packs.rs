@@ -264,6 +264,29 @@ fn what_lies_alone_in_many_packs_and_uncompressed_is_given_too() {
 }
 
 #[test]
+fn an_index_that_has_an_object_beyond_all_files_hinders_no_other() {
+    let (folder, store) = history(Format::GitSha1);
+    drop(store);
+    let path = in_packs(folder.path(), "idx").remove(0);
+    let mut index = fs::read(&path).unwrap();
+    let number = |at: usize| u32::from_be_bytes(index[at..at + 4].try_into().unwrap());
+    let count = number(8 + 1020) as usize;
+    let ids = 8 + 1024;
+    let offsets = ids + 24 * count;
+    let last = (0..count).max_by_key(|n| number(offsets + 4 * n)).unwrap();
+    let id = |n: usize| Id::from_bytes(&index[ids + 20 * n..][..20]).unwrap();
+    let others: Vec<Id> = (0..count).filter(|n| *n != last).map(id).collect();
+    index[offsets + 4 * last..][..4].copy_from_slice(&0x8000_0000u32.to_be_bytes());
+    let far = index.len() - 40;
+    index.splice(far..far, (1u64 << 62).to_be_bytes());
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &index).unwrap();
+    let store = Git::open(folder.path()).unwrap();
+    let (_, given) = give(&store, &others, GiveOptions::default());
+    assert_eq!(given.objects as usize, others.len());
+}
+
+#[test]
 fn a_pack_that_is_cut_or_changed_leaves_nothing_behind() {
     let (from, _) = history(Format::GitSha1);
     let args = [

@@ -30,7 +30,8 @@ impl Reverse {
     pub(crate) fn end(&self, offset: u64) -> Option<u64> {
         let at = self.offsets.binary_search(&offset).ok()?;
         let next = self.offsets[at + 1..].iter().find(|next| **next > offset);
-        Some(next.copied().unwrap_or(self.end))
+        // A damaged index may have the next one anywhere.
+        Some(next.copied().unwrap_or(self.end).min(self.end))
     }
 
     /// The object that begins here.
