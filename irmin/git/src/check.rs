@@ -2,17 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use irmin::raw::CommitData;
 use irmin::{Backend, BackendError, CommitIndex, Id, Kind, Object, check_object, links};
-use irmin_packfile::Hasher;
 
 use crate::Git;
 use crate::error::{Result, io};
+use crate::file::checksum;
 use crate::graph::Commits;
 use crate::pack::Pack;
 
@@ -143,29 +144,22 @@ impl Check<'_> {
 
     /// Whether the file ends with the hash of what is before.
     fn is_whole(&self, path: &Path) -> Result<bool> {
-        let mut file = File::open(path).map_err(io("open", path))?;
+        let file = File::open(path).map_err(io("open", path))?;
         let length = file.metadata().map_err(io("look at", path))?.len();
         let id_len = self.git.format().id_len();
-        let Some(mut left) = length.checked_sub(id_len as u64) else {
+        let Some(before) = length.checked_sub(id_len as u64) else {
             return Ok(false);
         };
-        let mut hash = Hasher::new(self.git.format());
-        let mut buffer = vec![0; 256 << 10];
-        while left > 0 {
-            let most = buffer.len().min(left as usize);
-            match file.read(&mut buffer[..most]) {
-                Ok(0) => return Ok(false),
-                Ok(got) => {
-                    hash.update(&buffer[..got]);
-                    left -= got as u64;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(io("read", path)(error)),
-            }
+        let mut told = vec![0; id_len];
+        let sum = checksum(&file, before, self.git.format()).and_then(|sum| {
+            file.read_exact_at(&mut told, before)?;
+            Ok(sum)
+        });
+        match sum {
+            Ok(sum) => Ok(told == sum.as_bytes()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(io("read", path)(error)),
         }
-        let read = file.read_exact(&mut buffer[..id_len]);
-        read.map_err(io("read", path))?;
-        Ok(buffer[..id_len] == *hash.finish().as_bytes())
     }
 
     fn object(&mut self, id: Id, kind: Kind, data: Bytes) -> Result<()> {

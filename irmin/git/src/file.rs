@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use irmin::{Format, Id};
+use irmin_packfile::Hasher;
 use rustix::fs::{Advice, fadvise};
 
 use crate::error::{Result, io, optional};
@@ -82,6 +84,20 @@ pub(crate) fn sync(paths: &[&Path]) -> Result<()> {
     Ok(())
 }
 
+/// The checksum of the first `length` bytes of a file.
+pub(crate) fn checksum(file: &File, length: u64, format: Format) -> io::Result<Id> {
+    let mut hash = Hasher::new(format);
+    let mut buffer = vec![0; 256 << 10];
+    let mut at = 0;
+    while at < length {
+        let most = (buffer.len() as u64).min(length - at) as usize;
+        file.read_exact_at(&mut buffer[..most], at)?;
+        hash.update(&buffer[..most]);
+        at += most as u64;
+    }
+    Ok(hash.finish())
+}
+
 /// A file under a name that nobody else uses, gone when dropped unless it is put in its place.
 pub(crate) struct Temporary {
     path: Option<PathBuf>,
@@ -133,11 +149,6 @@ impl Temporary {
     pub(crate) fn put_at(&self, bytes: &[u8], at: u64) -> Result<()> {
         let written = self.file.write_all_at(bytes, at);
         written.map_err(io("write", self.path()))
-    }
-
-    pub(crate) fn get_at(&self, bytes: &mut [u8], at: u64) -> Result<()> {
-        let read = self.file.read_exact_at(bytes, at);
-        read.map_err(io("read", self.path()))
     }
 
     /// Forgets what is behind this place.

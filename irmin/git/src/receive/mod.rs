@@ -16,12 +16,10 @@ use std::thread;
 
 use irmin::{Id, Kind};
 use irmin_packfile::zlib::{Deflate, Effort};
-use irmin_packfile::{
-    Base, Hasher, Header, PackError, Progress, Reader, Stage, TakeOptions, Taken,
-};
+use irmin_packfile::{Base, Header, PackError, Progress, Reader, Stage, TakeOptions, Taken};
 
 use crate::error::{Result, io};
-use crate::file::Temporary;
+use crate::file::{Temporary, checksum};
 use crate::odb::Odb;
 use crate::pack::{Built, publish};
 use entries::Entries;
@@ -216,16 +214,7 @@ fn complete(
 /// Writes the number of objects and the checksum anew, as `length` will be without the latter.
 fn seal(odb: &Odb, file: &Temporary, count: u32, length: &mut u64) -> Result<Id> {
     file.put_at(&count.to_be_bytes(), 8)?;
-    let mut hash = Hasher::new(odb.format());
-    let mut buffer = vec![0; 256 << 10];
-    let mut at = 0;
-    while at < *length {
-        let most = buffer.len().min((*length - at) as usize);
-        file.get_at(&mut buffer[..most], at)?;
-        hash.update(&buffer[..most]);
-        at += most as u64;
-    }
-    let sum = hash.finish();
+    let sum = checksum(file.file(), *length, odb.format()).map_err(io("read", file.path()))?;
     file.put_at(sum.as_bytes(), *length)?;
     *length += sum.as_bytes().len() as u64;
     Ok(sum)
