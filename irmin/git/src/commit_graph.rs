@@ -9,10 +9,9 @@ use irmin_packfile::{Hasher, push_table};
 
 use crate::Git;
 use crate::error::{Result, corrupt, io, optional};
-use crate::file::{self, Temporary};
+use crate::file::{self, Temporary, hash_number};
+use crate::graph::{MORE_PARENTS, NO_PARENT};
 
-const NO_PARENT: u32 = 0x7000_0000;
-const MORE_PARENTS: u32 = 0x8000_0000;
 /// The greatest level that is told.
 const LAST_LEVEL: u32 = 0x3fff_ffff;
 
@@ -74,8 +73,7 @@ impl Git {
     fn rows(&self) -> Result<Vec<Row>> {
         let format = self.format();
         let mut next = Vec::new();
-        let heads = self.heads("refs/")?.into_iter().map(|(_, id)| id);
-        for mut id in heads.chain(self.head(&self.default_branch()?)?) {
+        for mut id in self.named()? {
             // A name may lead to anything, by way of tags.
             for _ in 0..64 {
                 match self.odb.read(&id)? {
@@ -196,8 +194,8 @@ fn encode(format: Format, rows: &[Row]) -> Vec<u8> {
     let (needed, optional) = chunks.split_at(4);
     let optional = optional.iter().filter(|(_, bytes)| !bytes.is_empty());
     let chunks: Vec<_> = needed.iter().chain(optional).collect();
-    let hash = if format == Format::GitSha1 { 1 } else { 2 };
-    let mut out = vec![b'C', b'G', b'P', b'H', 1, hash, chunks.len() as u8, 0];
+    let mut out = b"CGPH\x01".to_vec();
+    out.extend_from_slice(&[hash_number(format), chunks.len() as u8, 0]);
     let mut at = 8 + 12 * (chunks.len() as u64 + 1);
     for (name, bytes) in &chunks {
         out.extend_from_slice(&name[..]);

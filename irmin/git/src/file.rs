@@ -84,6 +84,11 @@ pub(crate) fn sync(paths: &[&Path]) -> Result<()> {
     Ok(())
 }
 
+/// The number that stands for a format's hash in commit-graphs and times of packs.
+pub(crate) fn hash_number(format: Format) -> u8 {
+    if format == Format::GitSha1 { 1 } else { 2 }
+}
+
 /// The checksum of the first `length` bytes of a file.
 pub(crate) fn checksum(file: &File, length: u64, format: Format) -> io::Result<Id> {
     let mut hash = Hasher::new(format);

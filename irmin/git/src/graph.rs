@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use irmin::{BackendError, CommitIndex, Format, Id};
 
 use crate::error::{Result, corrupt, io};
-use crate::file::Stamp;
+use crate::file::{Stamp, hash_number};
 use crate::source::Source;
 use crate::table::Table;
 
@@ -45,8 +45,10 @@ struct Layer {
 
 /// No chain is longer; Git merges layers long before.
 const MAX_LAYERS: usize = 256;
-const NO_PARENT: u32 = 0x7000_0000;
-const MORE_PARENTS: u32 = 0x8000_0000;
+/// Stands for a parent where there is none.
+pub(crate) const NO_PARENT: u32 = 0x7000_0000;
+/// Set in the number of a list of parents, and in the last number of such a list.
+pub(crate) const MORE_PARENTS: u32 = 0x8000_0000;
 
 impl Graph {
     pub(crate) fn new(objects: &Path, format: Format) -> Graph {
@@ -235,8 +237,7 @@ impl Layer {
         };
         let short = |_| corrupt(path, "it is cut off");
         let header = source.read(0, 8).map_err(short)?;
-        let hash = if format == Format::GitSha1 { 1 } else { 2 };
-        if header[..6] != [b'C', b'G', b'P', b'H', 1, hash] {
+        if header[..6] != [b'C', b'G', b'P', b'H', 1, hash_number(format)] {
             return Err(corrupt(
                 path,
                 "it is no commit-graph of version 1 for this repository",

@@ -168,6 +168,14 @@ impl Git {
         &self.layout.git_dir
     }
 
+    /// What names lead to, `HEAD` among them.
+    fn named(&self) -> Result<Vec<Id>, BackendError> {
+        let mut ids: Vec<Id> = self.heads("refs/")?.into_iter().map(|(_, id)| id).collect();
+        // It may be detached.
+        ids.extend(self.head(&self.default_branch()?)?);
+        Ok(ids)
+    }
+
     /// Whether the history is cut off (`git clone --depth`).
     fn shallow_file(&self) -> std::path::PathBuf {
         self.layout.common.join("shallow")

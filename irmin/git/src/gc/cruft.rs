@@ -10,6 +10,7 @@ use irmin_packfile::Hasher;
 
 use super::Listed;
 use crate::error::Result;
+use crate::file::hash_number;
 use crate::pack::Pack;
 
 /// What is here and not led to, with the latest time at which a copy was written.
@@ -49,7 +50,7 @@ pub(super) fn rest(
 /// The times of these objects, which are sorted by id, for the pack of this checksum.
 pub(super) fn encode(format: Format, objects: &[(Id, SystemTime)], pack: &Id) -> Vec<u8> {
     let mut out = b"MTME\0\0\0\x01\0\0\0".to_vec();
-    out.push(if format == Format::GitSha1 { 1 } else { 2 });
+    out.push(hash_number(format));
     for (_, time) in objects {
         let seconds = time.duration_since(SystemTime::UNIX_EPOCH);
         let seconds = seconds.map_or(0, |since| since.as_secs());

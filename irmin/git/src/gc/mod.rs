@@ -116,7 +116,7 @@ impl Git {
             .filter_map(|(id, path)| Some((id, Listed::new((), path)?)))
             .collect();
         let mut walk = Walk::new(self, options.progress.take().map(|progress| progress as _))?;
-        walk.all_of(&roots::names(self)?)?;
+        walk.all_of(&self.named()?)?;
         walk.what_is_there_of(&roots::others(self)?);
 
         let mut here: HashSet<Id> = loose.keys().copied().collect();

@@ -1,4 +1,4 @@
-//! Where everything that is in use begins.
+//! What is in use besides what names lead to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,8 @@ use irmin::{Backend, BackendError, Id};
 use crate::Git;
 use crate::error::{Result, corrupt, io, optional, refused};
 
-/// What names lead to; all of it has to be here.
-pub(super) fn names(git: &Git) -> Result<Vec<Id>> {
-    let mut roots: Vec<Id> = git.heads("refs/")?.into_iter().map(|(_, id)| id).collect();
-    roots.extend(git.head(&git.default_branch()?)?);
-    Ok(roots)
-}
-
-/// What else is in use: logs of names, indexes of work trees, heads of work trees and what a command
-/// left for its next step. Some of it may be gone long ago.
+/// What is in use besides what names lead to: logs of names, indexes of work trees, heads of work
+/// trees and what a command left for its next step. Some of it may be gone long ago.
 pub(super) fn others(git: &Git) -> Result<Vec<Id>> {
     let common = &git.layout.common;
     let mut homes: Vec<PathBuf> = vec![common.clone(), git.layout.git_dir.clone()];
