@@ -12,7 +12,7 @@ use crate::error::{Result, io};
 pub(super) struct Lock(PathBuf);
 
 /// When a lock means nothing any more, as in Git.
-const ABANDONED: Duration = Duration::from_secs(12 * 60 * 60);
+pub(crate) const ABANDONED: Duration = Duration::from_secs(12 * 60 * 60);
 
 impl Lock {
     pub(super) fn take(common: &Path) -> Result<Lock> {

@@ -25,6 +25,7 @@ use crate::Git;
 use crate::error::{Result, corrupt, io, refused};
 use crate::file::{self, Temporary};
 use crate::pack::{Built, Pack, publish};
+pub(crate) use lock::ABANDONED;
 use lock::Lock;
 use walk::Walk;
 

@@ -21,6 +21,7 @@ use super::write::Writing;
 use super::{Odb, UNPOISONED};
 use crate::error::{Result, io};
 use crate::file;
+use crate::gc::ABANDONED;
 use crate::pack::{Gather, Pack, Writer};
 
 /// So many packs of one size are folded.
@@ -39,9 +40,6 @@ const LINGERING: usize = 256;
 const CLOSING: Duration = Duration::from_millis(100);
 /// At most so many stay while `git gc` is at work.
 const DURING_GC: usize = 4096;
-/// When a lock of `git gc` means nothing any more.
-const ABANDONED: Duration = Duration::from_secs(12 * 60 * 60);
-
 /// A pack whose objects are in another.
 pub(super) struct Replaced {
     path: PathBuf,
@@ -51,11 +49,15 @@ pub(super) struct Replaced {
 impl Odb {
     /// Waits until no process folds, and keeps all from it while the value lives.
     pub(crate) fn lock_folding(&self) -> Result<File> {
-        let lock = &self.fold_lock;
-        let file = OpenOptions::new().create(true).append(true).open(lock);
-        let file = file.map_err(io("open", lock))?;
-        file.lock().map_err(io("lock", lock))?;
+        let file = self.fold_lock()?;
+        file.lock().map_err(io("lock", &self.fold_lock))?;
         Ok(file)
+    }
+
+    fn fold_lock(&self) -> Result<File> {
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).open(&self.fold_lock);
+        file.map_err(io("open", &self.fold_lock))
     }
 
     /// Folds if there are many packs of one size.
@@ -75,12 +77,7 @@ impl Odb {
             return Ok(());
         }
         // One process at a time folds; the lock goes with the process.
-        let lock = &self.fold_lock;
-        let lock = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(lock)
-            .map_err(io("open", lock))?;
+        let lock = self.fold_lock()?;
         if lock.try_lock().is_err() {
             return Ok(());
         }

@@ -71,11 +71,7 @@ impl Odb {
                 }
             }
         }
-        writing.unsynced.insert(built.pack.path.clone());
-        writing.pending.push(built.pack.path.clone());
-        self.add(built, &HashSet::new());
-        // The objects are here, whether or not folding goes well; if not, the next write tries again.
-        let _ = self.fold(&mut writing);
+        self.came(&mut writing, built);
         Ok(())
     }
 
@@ -87,13 +83,18 @@ impl Odb {
     ) -> Result<Taken, PackError> {
         let (taken, built) = crate::receive::take(self, pack, options)?;
         if let Some(built) = built {
-            let mut writing = self.writing.lock().expect(UNPOISONED);
-            writing.unsynced.insert(built.pack.path.clone());
-            writing.pending.push(built.pack.path.clone());
-            self.add(built, &HashSet::new());
-            let _ = self.fold(&mut writing);
+            self.came(&mut self.writing.lock().expect(UNPOISONED), built);
         }
         Ok(taken)
+    }
+
+    /// Makes a pack known that this thread wrote, and that no name leads to yet.
+    fn came(&self, writing: &mut Writing, built: Built) {
+        writing.unsynced.insert(built.pack.path.clone());
+        writing.pending.push(built.pack.path.clone());
+        self.add(built, &HashSet::new());
+        // The objects are here, whether or not folding goes well; if not, the next write tries again.
+        let _ = self.fold(writing);
     }
 
     /// This thread moved a name: what it wrote before is led to now.
@@ -105,8 +106,7 @@ impl Odb {
     /// and by the time of its file it decides.
     fn is_spared(&self, packs: &[Arc<Pack>], id: &Id) -> bool {
         packs.iter().any(|pack| {
-            pack.index()
-                .is_ok_and(|index| matches!(index.find(id), Ok(Some(_))))
+            pack.has(id)
                 // In a pack of what is about to go, whose times are not the file's: written again.
                 && !pack.is_cruft()
                 && pack.freshen()

@@ -74,6 +74,12 @@ impl Pack {
         index.as_ref().map_err(BackendError::clone)
     }
 
+    /// Whether its index has this object; not if it cannot be read.
+    pub(crate) fn has(&self, id: &Id) -> bool {
+        self.index()
+            .is_ok_and(|index| matches!(index.find(id), Ok(Some(_))))
+    }
+
     /// The open file and its length; the header and the checksum at the end fit the index.
     fn file(&self) -> Result<&(File, u64)> {
         if let Some(file) = self.file.get() {

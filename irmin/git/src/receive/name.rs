@@ -1,14 +1,12 @@
 //! Naming what comes, and holding it against what is here.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use irmin::{Format, Id, Kind};
 use irmin_packfile::PackError;
 
 use crate::error::Result;
 use crate::odb::{Odb, Packs};
-use crate::pack::Pack;
 
 /// Names objects, with collision detection; those of an id that is here must be the same.
 pub(super) struct Namer<'a> {
@@ -30,11 +28,7 @@ impl Namer<'_> {
 
     pub(super) fn name(&self, kind: Kind, data: &[u8]) -> Result<Id, PackError> {
         let id = self.format().id(kind, data)?;
-        let packed = |pack: &Arc<Pack>| {
-            let index = pack.index();
-            index.is_ok_and(|index| matches!(index.find(&id), Ok(Some(_))))
-        };
-        if self.loose.contains(&id) || self.packs.iter().any(packed) {
+        if self.loose.contains(&id) || self.packs.iter().any(|pack| pack.has(&id)) {
             // What is here and damaged is no reason to refuse what came.
             let here = self.odb.read(&id).ok().flatten();
             if here.is_some_and(|(found, bytes)| found != kind || bytes != data) {
