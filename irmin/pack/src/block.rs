@@ -51,11 +51,11 @@ pub struct Listed {
 pub fn list(payload: &Bytes, count: u32) -> Option<(Vec<Listed>, Bytes)> {
     let bytes = (count as usize).checked_mul(LISTED)?;
     let mut listed = Vec::with_capacity(payload.get(..bytes)?.len() / LISTED);
-    let mut raw = 0;
+    let mut raw = 0usize;
     for entry in payload[..bytes].chunks_exact(LISTED) {
         let number = u32_at(entry, 8);
         let (kind, len) = (kind((number >> 24) as u8)?, number & 0xff_ffff);
-        raw += len as usize;
+        raw = raw.saturating_add(len as usize);
         listed.push(Listed {
             key: u64_at(entry, 0),
             kind,
