@@ -29,60 +29,71 @@ impl<S: Storage> Pack<S> {
                     Some(place) => Err(damage(id, part, place)),
                 };
             };
-            if place.is_block()
-                && let Some(block) = self.blocks.get(place)
-                && let Some(record) = self.in_block(&block, id, place)
-            {
+            let found = self.look(id, part, place)?;
+            if let Look::Found(record) = found {
                 return Ok(Some((record, place)));
             }
-            match self.record(place)? {
-                Some(record) => match &record.body {
-                    Body::Part {
-                        id: found,
-                        part: number,
-                        ..
-                    } if found == id && *number == part => return Ok(Some((record, place))),
-                    Body::Block { listed, stream } if part == 0 => {
-                        let block = Block::inflate(listed, stream).map(Arc::new);
-                        if let Some(block) = &block {
-                            self.blocks.keep(place, block);
-                            if let Some(record) = self.in_block(block, id, place) {
-                                return Ok(Some((record, place)));
-                            }
-                        }
-                        // Another object of this key, or one that moved, or damage.
-                        match self.table.read().contains(key, place) {
-                            true if block.is_some() && listed.iter().any(|at| at.key == key) => {
-                                n += 1
-                            }
-                            true => {
-                                damaged = Some(place);
-                                n += 1;
-                            }
-                            false => (n, moved) = (0, moved + 1),
-                        }
-                    }
-                    Body::Part {
-                        id: found,
-                        part: number,
-                        ..
-                    } if crate::format::key(found, *number) == key => n += 1,
-                    _ if self.table.read().contains(key, place) => {
-                        damaged = Some(place);
-                        n += 1;
-                    }
-                    _ => (n, moved) = (0, moved + 1),
-                },
-                None if self.table.read().contains(key, place) => {
+            if self.table.read().contains(key, place) {
+                if let Look::Nothing = found {
                     damaged = Some(place);
-                    n += 1;
                 }
-                None => (n, moved) = (0, moved + 1),
+                n += 1;
+            } else {
+                (n, moved) = (0, moved + 1);
             }
             if moved > 1000 {
                 return Err(damage(id, part, place));
             }
         }
+    }
+
+    /// Looks for the record of a part at a place that the table has for its key.
+    fn look(&self, id: &Id, part: u32, place: Place) -> Result<Look, BackendError> {
+        let key = key(id, part);
+        if !place.is_block() {
+            let Some(record) = self.record(place)? else {
+                return Ok(Look::Nothing);
+            };
+            return Ok(match &record.body {
+                Body::Part {
+                    id: there,
+                    part: number,
+                    ..
+                } if there == id && *number == part => Look::Found(record),
+                Body::Part {
+                    id: there,
+                    part: number,
+                    ..
+                } if crate::format::key(there, *number) == key => Look::Another,
+                _ => Look::Nothing,
+            });
+        }
+        let inside = |block: &Block| self.in_block(block, id, place).filter(|_| part == 0);
+        // The block that is kept may be one that was here before.
+        if let Some(record) = self.blocks.get(place).and_then(|block| inside(&block)) {
+            return Ok(Look::Found(record));
+        }
+        Ok(match self.inflate(place)? {
+            None => Look::Nothing,
+            Some(block) => match inside(&block) {
+                Some(record) => Look::Found(record),
+                None if block.of_key(key).next().is_some() => Look::Another,
+                None => Look::Nothing,
+            },
+        })
+    }
+
+    /// Reads the block at this place; `None` if it is damaged, or something else is there now.
+    fn inflate(&self, place: Place) -> Result<Option<Arc<Block>>, BackendError> {
+        let Some(Body::Block { listed, stream }) = self.record(place)?.map(|record| record.body)
+        else {
+            return Ok(None);
+        };
+        let block = Block::inflate(&listed, &stream).map(Arc::new);
+        if let Some(block) = &block {
+            self.blocks.keep(place, block);
+        }
+        Ok(block)
     }
 
     /// The record at this place; `None` if it is damaged, or another is there now.
@@ -109,15 +120,9 @@ impl<S: Storage> Pack<S> {
         }
         let block = match self.blocks.get(place) {
             Some(block) => Some(block),
-            None => match self.record(place)?.map(|record| record.body) {
-                Some(Body::Block { listed, stream }) => {
-                    Block::inflate(&listed, &stream).map(Arc::new)
-                }
-                _ => None,
-            },
+            None => self.inflate(place)?,
         };
         let Some(block) = block else { return Ok(None) };
-        self.blocks.keep(place, &block);
         let object = block.of_key(key).next();
         let id = object.and_then(|(kind, data)| self.format.id(kind, &data).ok());
         Ok(id.filter(|id| crate::format::key(id, 0) == key))
@@ -245,6 +250,15 @@ impl<S: Storage> Pack<S> {
         };
         Ok(self.has_parts(id, total))
     }
+}
+
+/// What a look at a place found.
+enum Look {
+    Found(Record),
+    /// Another object of this key.
+    Another,
+    /// Damage, or what moved here since.
+    Nothing,
 }
 
 /// How many records an object of this length takes.
