@@ -140,16 +140,7 @@ impl<S: Storage> Pack<S> {
                     .iter()
                     .for_each(|object| table.insert(object.key, place));
             }
-            Body::Moves { edits, .. } => {
-                let mut names = self.names.write();
-                for (name, id) in edits {
-                    match id {
-                        Some(id) => names.heads.insert(name, id),
-                        None => names.heads.remove(&name),
-                    };
-                }
-                names.generation += 1;
-            }
+            Body::Moves { edits, .. } => self.names.write().apply(edits),
             // The list with which a segment begins says what is known.
             Body::Names { .. } | Body::Opening { .. } => {}
         }
@@ -223,9 +214,8 @@ fn load_moving<S: Storage>(storage: &S) -> Result<load::Loaded, BackendError> {
         tries += 1;
         match load::load(storage, false) {
             Ok(Some(loaded)) if !loaded.segments.is_empty() => return Ok(loaded),
-            Ok(Some(_)) => return Err(no_store()),
-            Ok(None) => return Err(no_store()),
-            Err(error @ BackendError::Corrupt { .. }) if tries < TRIES => drop(error),
+            Ok(_) => return Err(no_store()),
+            Err(BackendError::Corrupt { .. }) if tries < TRIES => {}
             Err(error) => return Err(error),
         }
     }

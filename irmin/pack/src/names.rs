@@ -36,15 +36,16 @@ impl Names {
     }
 
     /// Does what was checked.
-    pub fn apply(&mut self, edits: &[RefEdit]) {
-        for edit in edits {
-            let before = match edit.new {
-                Some(id) => self.heads.insert(edit.name.clone(), id),
-                None => self.heads.remove(&edit.name),
+    pub fn apply(&mut self, edits: impl IntoIterator<Item = (RefName, Option<Id>)>) {
+        for (name, new) in edits {
+            let len = listed_len(&name);
+            let before = match new {
+                Some(id) => self.heads.insert(name, id),
+                None => self.heads.remove(&name),
             };
-            match (before, edit.new) {
-                (None, Some(_)) => self.bytes += listed_len(&edit.name),
-                (Some(_), None) => self.bytes -= listed_len(&edit.name),
+            match (before, new) {
+                (None, Some(_)) => self.bytes += len,
+                (Some(_), None) => self.bytes -= len,
                 _ => {}
             }
         }

@@ -339,7 +339,8 @@ impl<S: Storage> Backend for Pack<S> {
             push_moves(&mut w.buffer, ink, w.stamp, w.durable, moves());
             Ok(())
         })?;
-        self.names.write().apply(edits);
+        let moved = edits.iter().map(|edit| (edit.name.clone(), edit.new));
+        self.names.write().apply(moved);
         Ok(())
     }
 
