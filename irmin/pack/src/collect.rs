@@ -43,11 +43,12 @@ impl<S: Storage> Pack<S> {
     ///
     /// Trees of the commits that names point to, and what is in them, stay as fast to read as before.
     /// Older ones go into blocks of up to 64 KiB, each version after the one that it differs little
-    /// from; one of them is read by inflating its block, and the blocks read last are kept. Other threads read and write meanwhile. What was written, or
-    /// written again, since the *previous* collection began is kept, because a name may be about to
-    /// point to it: the first collection drops what was garbage when the store was opened, and two in
-    /// a row with nothing written between them drop everything unreachable. A commit must not take
-    /// longer, from its first write to its update, than from one collection to the end of the next.
+    /// from; one of them is read by inflating its block, and the blocks read last are kept. Other
+    /// threads read and write meanwhile. What was written, or written again, since the *previous*
+    /// collection began is kept, because a name may be about to point to it: the first collection drops
+    /// what was garbage when the store was opened, and two in a row with nothing written between them
+    /// drop everything unreachable. A commit must not take longer, from its first write to its update,
+    /// than from one collection to the end of the next.
     ///
     /// An object that is dropped is gone for this value. After the store is opened again one may be
     /// there still, in a segment with much in use, and perhaps without what it refers to; so no object
@@ -266,14 +267,7 @@ impl<S: Storage> Pack<S> {
                 }
                 Ok(())
             });
-            // Each object is at two places now; who looks for it finds either.
-            let mut table = self.table.write();
-            for (key, old, new) in moves {
-                if table.contains(key, new) {
-                    table.remove(key, old);
-                }
-            }
-            drop(table);
+            self.forget(moves);
             result?;
         }
         let mut w = self.writer.lock();

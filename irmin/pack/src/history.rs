@@ -94,15 +94,23 @@ impl<S: Storage> Pack<S> {
                 Err(BackendError::Full { .. }) => return Ok(packed),
                 Err(error) => return Err(error),
             };
-            let mut table = self.table.write();
-            for (key, old) in old {
-                if table.contains(key, new) {
-                    table.remove(key, old);
-                    packed += 1;
-                }
-            }
+            packed += self.forget(old.into_iter().map(|(key, old)| (key, old, new)));
         }
         Ok(packed)
+    }
+
+    /// Forgets where objects of these keys were, if they are where they were moved to; returns how many.
+    /// Until then who looks for one finds either.
+    pub(crate) fn forget(&self, moves: impl IntoIterator<Item = (u64, Place, Place)>) -> u64 {
+        let mut table = self.table.write();
+        let mut moved = 0;
+        for (key, old, new) in moves {
+            if table.contains(key, new) {
+                table.remove(key, old);
+                moved += 1;
+            }
+        }
+        moved
     }
 
     /// Appends a block of objects with these keys.

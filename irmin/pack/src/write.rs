@@ -92,6 +92,13 @@ impl Writer {
         }
     }
 
+    /// The slot, and the offset there, of the next record that goes to the buffer.
+    fn next(&self) -> (u32, u64) {
+        let active = self.active.as_ref();
+        let (slot, at) = active.map_or((0, 0), |active| (active.slot, active.at));
+        (slot, at + self.buffer.len() as u64)
+    }
+
     pub fn flushed(&mut self, upto: Point, freed: &[u32]) {
         self.durable = self.durable.max(upto);
         self.freed.retain(|slot| !freed.contains(slot));
@@ -147,22 +154,16 @@ impl<S: Storage> Pack<S> {
 
     /// Remembers that the next record in the buffer is to be found under this key.
     pub(crate) fn note(&self, w: &mut Writer, key: u64, later_part: bool, len: usize) -> Place {
-        let (slot, at) = w
-            .active
-            .as_ref()
-            .map_or((0, 0), |active| (active.slot, active.at));
-        let place = Place::new(slot, at + w.buffer.len() as u64, later_part, len);
+        let (slot, at) = w.next();
+        let place = Place::new(slot, at, later_part, len);
         w.fresh.push((key, place));
         place
     }
 
     /// The same for a block with objects of these keys.
     pub(crate) fn note_block(&self, w: &mut Writer, keys: &[u64], len: usize) -> Place {
-        let (slot, at) = w
-            .active
-            .as_ref()
-            .map_or((0, 0), |active| (active.slot, active.at));
-        let place = Place::of_block(slot, at + w.buffer.len() as u64, len);
+        let (slot, at) = w.next();
+        let place = Place::of_block(slot, at, len);
         w.fresh.extend(keys.iter().map(|key| (*key, place)));
         place
     }
