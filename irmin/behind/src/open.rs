@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 
 use irmin::{BackendError, Format};
-use irmin_pack::{MIN_SEGMENT, OnDevice, Pack, Report};
+use irmin_pack::{MIN_SEGMENT, OnDevice, Pack, Report, segment_size};
 use mirage_device::{Block, BlockError};
 
 use crate::driver::Driver;
@@ -17,8 +17,6 @@ pub const LEAST_SIZE: u64 = 8 * MIN_SEGMENT;
 const SEGMENTS: u64 = 32;
 /// Larger segments make opening slower and save little.
 const LARGEST: u64 = 4 << 20;
-/// How a segment begins, see `irmin_pack`: these bytes, and its size at 12.
-const MAGIC: &[u8; 8] = b"irminpk1";
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -162,13 +160,11 @@ async fn find(disk: &impl Block, size: u64) -> Result<Option<u64>, OpenError> {
     for step in [fitting(size), MIN_SEGMENT] {
         for offset in (0..size - PAGE as u64).step_by(step as usize) {
             read(disk, offset, &mut page).await?;
-            if page.starts_with(MAGIC) {
-                let bytes = page[12..16].try_into().unwrap_or_default();
-                let segment = u64::from(u32::from_le_bytes(bytes));
-                let fits = segment >= MIN_SEGMENT && segment.is_multiple_of(PAGE as u64);
-                if fits && offset.is_multiple_of(segment) && segment <= size {
-                    return Ok(Some(segment));
-                }
+            if let Some(segment) = segment_size(&page)
+                && offset.is_multiple_of(segment)
+                && segment <= size
+            {
+                return Ok(Some(segment));
             }
             if foreign.is_none() && page.iter().any(|&byte| byte != 0) {
                 foreign = Some(offset);

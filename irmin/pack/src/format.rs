@@ -175,6 +175,13 @@ pub fn check_segment(size: u64) -> bool {
     (MIN_SEGMENT..=MAX_SEGMENT).contains(&size) && size.is_multiple_of(4096)
 }
 
+/// How large the segments of a store are, as the first 16 bytes of one of them say; `None` where they
+/// begin no segment. What is damaged behind them does not matter.
+pub fn segment_size(start: &[u8]) -> Option<u64> {
+    let start = start.get(..16).filter(|start| start.starts_with(MAGIC))?;
+    Some(u64::from(u32_at(start, 12))).filter(|size| check_segment(*size))
+}
+
 /// Where a record lies, in eight bytes: slot, offset, whether it is a later part of an object, whether
 /// it is a block of several, and its length; offset and length in units of 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -130,7 +130,7 @@ mod write;
 
 pub use check::Report;
 pub use collect::{Collected, References};
-pub use format::{MAX_SEGMENT, MIN_SEGMENT};
+pub use format::{MAX_SEGMENT, MIN_SEGMENT, segment_size};
 pub use load::Damage;
 pub use pack::Pack;
 #[cfg(feature = "std")]
