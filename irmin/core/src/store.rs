@@ -134,18 +134,7 @@ impl Store {
 
     /// The bytes of an object that must be here and of this kind.
     pub(crate) fn object(&self, id: &Id, kind: Kind) -> Result<Bytes, ReadError> {
-        let object = self
-            .backend
-            .read(id)?
-            .ok_or(ReadError::Missing { id: *id, kind })?;
-        if object.kind != kind {
-            return Err(ReadError::WrongKind {
-                id: *id,
-                kind,
-                found: object.kind,
-            });
-        }
-        Ok(object.data)
+        object(&*self.backend, id, kind)
     }
 
     pub(crate) fn empty_object(&self) -> Object {
@@ -199,6 +188,16 @@ impl Store {
         let data = self.object(id, Kind::Commit)?;
         CommitData::decode(self.format, &data)
             .map_err(|malformed| ReadError::Malformed { id: *id, malformed })
+    }
+}
+
+/// The bytes of an object that must be in a backend and of this kind.
+pub(crate) fn object(backend: &dyn Backend, id: &Id, kind: Kind) -> Result<Bytes, ReadError> {
+    let (id, found) = (*id, backend.read(id)?);
+    let object = found.ok_or(ReadError::Missing { id, kind })?;
+    match object.kind {
+        found if found == kind => Ok(object.data),
+        found => Err(ReadError::WrongKind { id, kind, found }),
     }
 }
 

@@ -9,6 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use spin::RwLock;
 
 use crate::raw::CommitData;
+use crate::store::object;
 use crate::{Backend, BackendError, CommitIndex, Id, Kind, ReadError};
 
 /// A graph of commits that grows as it is asked. A node is a number; its generation is greater than
@@ -206,20 +207,8 @@ impl Asking<'_> {
         if self.shallow.binary_search(id).is_ok() {
             return Ok((Vec::new(), true));
         }
-        let object = self.backend.read(id)?.ok_or(ReadError::Missing {
-            id: *id,
-            kind: Kind::Commit,
-        })?;
-        if object.kind != Kind::Commit {
-            let (kind, found) = (Kind::Commit, object.kind);
-            return Err(ReadError::WrongKind {
-                id: *id,
-                kind,
-                found,
-            }
-            .into());
-        }
-        let (_, parents) = CommitData::decode_links(self.backend.format(), &object.data)
+        let data = object(self.backend, id, Kind::Commit)?;
+        let (_, parents) = CommitData::decode_links(self.backend.format(), &data)
             .map_err(|malformed| ReadError::Malformed { id: *id, malformed })?;
         let mut links = Vec::with_capacity(parents.len());
         for parent in parents {
