@@ -79,12 +79,7 @@ impl TreeEdit {
         contents: impl Into<Bytes>,
     ) -> Result<(), WriteError> {
         let path = path.as_ref();
-        let mode = match self.entry(path)? {
-            Some(entry) if entry.is_dir() => {
-                return Err(WriteError::DirInTheWay {
-                    path: Path::new(path)?,
-                });
-            }
+        let mode = match self.no_dir(path)? {
             Some(entry) if entry.mode != Mode::Module => entry.mode,
             _ => Mode::File,
         };
@@ -103,13 +98,12 @@ impl TreeEdit {
         contents: impl Into<Bytes>,
     ) -> Result<(), WriteError> {
         let path = path.as_ref();
-        if matches!(mode, Mode::Dir | Mode::Module)
-            || self.entry(path)?.is_some_and(|entry| entry.is_dir())
-        {
+        if matches!(mode, Mode::Dir | Mode::Module) {
             return Err(WriteError::DirInTheWay {
                 path: Path::new(path)?,
             });
         }
+        self.no_dir(path)?;
         self.put(
             path,
             Entry {
@@ -119,17 +113,23 @@ impl TreeEdit {
         )
     }
 
+    /// What stands there, which must be no directory.
+    fn no_dir(&self, path: &[u8]) -> Result<Option<Entry>, WriteError> {
+        match self.entry(path)? {
+            Some(entry) if entry.is_dir() => Err(WriteError::DirInTheWay {
+                path: Path::new(path)?,
+            }),
+            entry => Ok(entry),
+        }
+    }
+
     /// Puts a module there: a commit of another repository, which need not be here.
     ///
     /// # Errors
     /// As for [`set`](TreeEdit::set).
     pub fn set_module(&mut self, path: impl AsRef<[u8]>, commit: Id) -> Result<(), WriteError> {
         let path = path.as_ref();
-        if self.entry(path)?.is_some_and(|entry| entry.is_dir()) {
-            return Err(WriteError::DirInTheWay {
-                path: Path::new(path)?,
-            });
-        }
+        self.no_dir(path)?;
         self.put(
             path,
             Entry {
