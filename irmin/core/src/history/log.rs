@@ -20,7 +20,7 @@ pub struct Log {
     /// Where a path is followed, commits in the backend's index are read only if they changed it.
     index: Option<Arc<dyn CommitIndex>>,
     seen_positions: HashSet<u32>,
-    shallow: Option<Vec<Id>>,
+    shallow: Option<HashSet<Id>>,
     count: u64,
 }
 
@@ -176,13 +176,11 @@ impl Log {
 
     /// Whether a shallow store leaves out the commit's parents.
     fn is_cut(&mut self, commit: &Commit) -> Result<bool, ReadError> {
-        if self.shallow.is_none() {
-            self.shallow = Some(commit.store.backend.shallow()?);
-        }
-        Ok(self
-            .shallow
-            .as_ref()
-            .is_some_and(|shallow| shallow.contains(&commit.id())))
+        let shallow = match &mut self.shallow {
+            Some(shallow) => shallow,
+            unknown => unknown.insert(self.store.backend.shallow()?.into_iter().collect()),
+        };
+        Ok(shallow.contains(&commit.id()))
     }
 }
 
