@@ -43,13 +43,24 @@ pub fn fsck(repo: Option<&Path>, fsck: &Fsck, out: &mut Output) -> Result<u8> {
             Place::of_pack(pack, folder)
         }
     };
+    // Git's own check reads all of it once, and says in words what is wrong.
+    let whole = match &place.kind {
+        place::Kind::Git(git) => {
+            let progress = Progress::new("checking objects", None);
+            Some(git.check(&mut |done| progress.set(done)))
+        }
+        place::Kind::Native(_) => None,
+    };
+    if let Some(Ok(report)) = &whole
+        && report.problems.is_empty()
+    {
+        return Ok(0);
+    }
     let damaged = objects(&place, &mut findings)?;
     reachable(&place, &damaged, &mut findings)?;
-    if let (place::Kind::Git(git), 0) = (&place.kind, findings.count) {
+    if let (Some(report), 0) = (whole, findings.count) {
         // The objects are fine; what is left are packs, indexes and the commit-graph themselves.
-        let progress = Progress::new("checking files", None);
-        let report = git.check(&mut |done| progress.set(done))?;
-        for problem in &report.problems {
+        for problem in &report?.problems {
             findings.tell("damaged", None, problem)?;
         }
     }
