@@ -199,6 +199,23 @@ pub fn init(init: &Init, repo: Option<&Path>, out: &mut Output) -> Result<u8> {
     Ok(0)
 }
 
+/// Has a repository made in a folder that is not there yet, or is empty. What was made in part of a
+/// folder that was not there goes again: it is no repository.
+pub fn make_in<T>(folder: &Path, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    let was_there = folder.exists();
+    if was_there && !fs::read_dir(folder).is_ok_and(|mut inside| inside.next().is_none()) {
+        return Err(Failure::usage(
+            format!("{} is there already and not empty", shown(folder)),
+            "give another folder",
+        ));
+    }
+    let made = make();
+    if made.is_err() && !was_there {
+        let _ = fs::remove_dir_all(folder);
+    }
+    made
+}
+
 /// A path of this machine, harmless.
 pub fn shown(path: &Path) -> String {
     quoted(path.as_os_str().as_encoded_bytes())

@@ -4,7 +4,6 @@ mod to_git;
 mod to_native;
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::Path;
 
 use irmin::raw::{CommitData, TagData};
@@ -14,7 +13,7 @@ use serde_json::json;
 use crate::cli::{Convert, StoreFormat};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::place::{Place, shown};
+use crate::place::{Place, make_in, shown};
 use crate::progress::Progress;
 use to_git::ToGit;
 use to_native::ToNative;
@@ -62,19 +61,7 @@ pub fn convert(convert: &Convert, out: &mut Output) -> Result<u8> {
         ));
     }
     let to = &convert.to;
-    let was_there = to.exists();
-    if was_there && !fs::read_dir(to).is_ok_and(|mut inside| inside.next().is_none()) {
-        return Err(Failure::usage(
-            format!("{} is there already and not empty", shown(to)),
-            "give another folder",
-        ));
-    }
-    let done = into(&from, to, format, convert.bare);
-    // What was made in part is no store.
-    if done.is_err() && !was_there {
-        let _ = fs::remove_dir_all(to);
-    }
-    let (commits, names) = done?;
+    let (commits, names) = make_in(to, || into(&from, to, format, convert.bare))?;
     match out.json {
         true => out.value(&json!({ "commits": commits, "names": names }))?,
         false => out.line(format_args!(

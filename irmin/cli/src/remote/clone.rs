@@ -16,7 +16,7 @@ use crate::cli;
 use crate::config::{self, Config};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::place::shown;
+use crate::place::{make_in, shown};
 use crate::progress::Transfer;
 
 /// `irmin clone`.
@@ -25,21 +25,7 @@ pub fn clone(clone: &cli::Clone, out: &mut Output) -> Result<u8> {
         Some(folder) => folder.clone(),
         None => named_after(&clone.url)?,
     };
-    let was_there = folder.exists();
-    let is_free =
-        !was_there || fs::read_dir(&folder).is_ok_and(|mut inside| inside.next().is_none());
-    if !is_free {
-        return Err(Failure::usage(
-            format!("{} is there already and not empty", shown(&folder)),
-            "give another folder",
-        ));
-    }
-    let result = into(clone, &folder, out);
-    // What came in part is no repository.
-    if result.is_err() && !was_there {
-        let _ = fs::remove_dir_all(&folder);
-    }
-    result
+    make_in(&folder, || into(clone, &folder, out))
 }
 
 fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
