@@ -44,6 +44,11 @@ impl Config {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Whether the last value of a key says yes.
+    pub fn is_true(&self, key: &str) -> bool {
+        self.get(key).is_some_and(is_true)
+    }
+
     /// All values of a key, in the order in which they were read.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         let found = self.0.iter().filter(move |(name, _)| name == key);
@@ -99,6 +104,12 @@ impl Config {
     }
 }
 
+/// Whether a value says yes, as Git reads it.
+fn is_true(value: &str) -> bool {
+    let yes = ["true", "yes", "on", "1"];
+    yes.iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
 /// Adds a section to a repository's configuration, under the lock that Git takes.
 pub fn append(repository: &Path, section: &str, sub: &str, lines: &[(&str, String)]) -> Result<()> {
     let path = repository.join("config");
@@ -137,7 +148,7 @@ fn files(repository: &Path) -> Vec<PathBuf> {
     let home = set("HOME").map(PathBuf::from);
     let mut files = Vec::new();
     let no_system = env::var("GIT_CONFIG_NOSYSTEM").unwrap_or_default();
-    if !matches!(no_system.as_str(), "1" | "true" | "yes" | "on") {
+    if !is_true(&no_system) {
         files.push(env::var_os("GIT_CONFIG_SYSTEM").map_or("/etc/gitconfig".into(), PathBuf::from));
     }
     match env::var_os("GIT_CONFIG_GLOBAL") {

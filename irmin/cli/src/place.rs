@@ -135,9 +135,7 @@ impl Place {
         let config = Config::read(&self.folder)?;
         let is_inside = self.folder.file_name().is_some_and(|name| name == ".git");
         let is_further = self.folder.join("commondir").is_file();
-        let says = config.get("core.bare").map(str::to_ascii_lowercase);
-        let is_bare = matches!(says.as_deref(), Some("true" | "yes" | "on" | "1"));
-        Ok(is_further || is_inside && !is_bare)
+        Ok(is_further || is_inside && !config.is_true("core.bare"))
     }
 }
 

@@ -59,13 +59,12 @@ impl Known {
         let specs = key("fetch");
         let fetch = config.all(&specs).map(|spec| Ok(spec.parse()?));
         let fetch = fetch.collect::<Result<_>>()?;
-        let is_true = |value: &str| matches!(value, "true" | "yes" | "on" | "1");
         Ok(Known {
             name: typed.into(),
             url: address(url),
             push_url: address(config.get(&key("pushurl")).unwrap_or(url)),
             fetch,
-            is_mirror: config.get(&key("mirror")).is_some_and(is_true),
+            is_mirror: config.is_true(&key("mirror")),
         })
     }
 
