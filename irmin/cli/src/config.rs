@@ -120,10 +120,6 @@ pub fn append(repository: &Path, section: &str, sub: &str, lines: &[(&str, Strin
             lock.display()
         ))
     };
-    let mut text = fs::read(&path).unwrap_or_default();
-    if !text.is_empty() && !text.ends_with(b"\n") {
-        text.push(b'\n');
-    }
     let quoted = |value: &str| {
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
         value.replace('\n', "\\n").replace('\t', "\\t")
@@ -132,10 +128,21 @@ pub fn append(repository: &Path, section: &str, sub: &str, lines: &[(&str, Strin
     for (key, value) in lines {
         added += &format!("\t{key} = \"{}\"\n", quoted(value));
     }
-    text.extend(added.into_bytes());
+    // Nobody else writes from here on, so that what is read is what is there.
     let mut file = File::create_new(&lock).map_err(broken)?;
-    let written = file.write_all(&text).and_then(|()| file.sync_all());
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        text => text,
+    };
+    let written = text.and_then(|mut text| {
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        text.extend(added.into_bytes());
+        file.write_all(&text)
+    });
     written
+        .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&lock, &path))
         .map_err(|error| {
             let _ = fs::remove_file(&lock);
