@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream as _;
-use irmin::{Event, Watch};
+use irmin::{Commit, Event, Watch};
 use mirage_http::{Done, Error, Exchange, Handler, Request, Status};
 use mirage_kit::device::{Flow, Sleep};
 
@@ -181,23 +181,27 @@ impl<S: Sleep> Api<S> {
 fn told(event: &Event, below: &[u8]) -> String {
     let commit = event.after().map(|commit| commit.id().to_string());
     let commit = commit.unwrap_or_default();
+    let path = String::from_utf8_lossy(below);
+    let slash = if path.is_empty() { "" } else { "/" };
     let mut text = String::new();
     for changed in event.changes().flatten().take(MOST) {
         let what = match changed.new {
             Some(_) => "put",
             None => "delete",
         };
-        let below = String::from_utf8_lossy(below);
-        let slash = if below.is_empty() { "" } else { "/" };
         text += &format!(
-            "event: {what}\nid: {commit}\ndata: {below}{slash}{}\n\n",
+            "event: {what}\nid: {commit}\ndata: {path}{slash}{}\n\n",
             changed.path
         );
     }
     if text.is_empty() {
-        // The path itself is a key.
-        let below = String::from_utf8_lossy(below);
-        text = format!("event: put\nid: {commit}\ndata: {below}\n\n");
+        // The path itself is a key, or was.
+        let is_gone = |after: &Commit| matches!(after.tree().entry(below), Ok(None));
+        let what = match event.after().is_none_or(is_gone) {
+            true => "delete",
+            false => "put",
+        };
+        text = format!("event: {what}\nid: {commit}\ndata: {path}\n\n");
     }
     text
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kv::{Error, Keys};
 use mirage_counters::Table;
-use mirage_http::{Client, Outgoing};
+use mirage_http::{Client, Incoming, Outgoing};
 use mirage_kit::device::{Sleep as _, Spawn as _, Stack as _, Task as _};
 use mirage_runtime::{Block, Runtime, Spawner, Timer, Wall};
 use mirage_sim::memory::{MemoryFlow, MemoryStack, Network};
@@ -296,6 +296,17 @@ fn a_disk_that_fails_is_told_and_used_again_once_it_works() {
     assert_eq!(kv.put("/keys/a", "3"), 204);
 }
 
+/// What comes until it holds this text.
+async fn told(incoming: &mut Incoming<'_, MemoryFlow, Timer<Sim>>, until: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(until) {
+        let mut buffer = [0; 1000];
+        let count = incoming.read(&mut buffer).await.unwrap();
+        text += std::str::from_utf8(&buffer[..count]).unwrap();
+    }
+    text
+}
+
 #[test]
 fn who_watches_is_told_of_each_key_that_changes() {
     let world = World::new(8);
@@ -311,15 +322,7 @@ fn who_watches_is_told_of_each_key_that_changes() {
     let mut incoming = runtime
         .block_on(watcher.client.request(request, b""))
         .unwrap();
-    let mut told = async |until: &str| {
-        let mut text = String::new();
-        while !text.contains(until) {
-            let mut buffer = [0; 1000];
-            let count = incoming.read(&mut buffer).await.unwrap();
-            text += std::str::from_utf8(&buffer[..count]).unwrap();
-        }
-        text
-    };
+    let mut told = async |until: &str| told(&mut incoming, until).await;
     runtime.block_on(told(": watching\n\n"));
     assert_eq!(kv.put("/keys/b/x", "1"), 201);
     assert_eq!(kv.put("/keys/a/x", "1"), 201);
@@ -330,6 +333,31 @@ fn who_watches_is_told_of_each_key_that_changes() {
     let text = runtime.block_on(told("a/x\n\n"));
     assert!(text.starts_with("event: delete\nid: "), "{text}");
     runtime.block_on(told(":\n\n"));
+}
+
+#[test]
+fn who_watches_a_key_itself_is_told_when_it_is_deleted() {
+    let world = World::new(10);
+    let host = Host::new(&world, "kv", &world.disk("disk", 1 << 20));
+    let mut kv = host.serve();
+    let mut watcher = host.connect();
+    let request = Outgoing {
+        method: "GET",
+        target: "/watch?path=a/x",
+        fields: &[],
+    };
+    let runtime = host.runtime.clone();
+    let mut incoming = runtime
+        .block_on(watcher.client.request(request, b""))
+        .unwrap();
+    let mut told = async |until: &str| told(&mut incoming, until).await;
+    runtime.block_on(told(": watching\n\n"));
+    assert_eq!(kv.put("/keys/a/x", "1"), 201);
+    let text = runtime.block_on(told("a/x\n\n"));
+    assert!(text.starts_with("event: put\nid: "), "{text}");
+    assert_eq!(kv.ask("DELETE", "/keys/a/x", &[], "").0, 204);
+    let text = runtime.block_on(told("a/x\n\n"));
+    assert!(text.starts_with("event: delete\nid: "), "{text}");
 }
 
 #[test]
