@@ -5,6 +5,20 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// The root of the workspace.
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent()
+        .expect("this crate is a folder of the workspace")
+}
+
+/// A command of the Cargo that runs us, in the workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
 /// The programs, built from this workspace in release mode.
 pub struct Product {
     /// The root of the workspace.
@@ -16,18 +30,15 @@ pub struct Product {
 impl Product {
     /// Builds the tool, with Cargo's progress shown.
     pub fn build() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("no workspace")?;
         Ok(Self {
-            root: root.into(),
-            mirage: executable(root, "mirage", "mirage")?,
+            root: root().into(),
+            mirage: executable("mirage", "mirage")?,
         })
     }
 
     /// Builds the tender alone; the tool carries its own copy.
     pub fn tender(&self) -> Result<PathBuf> {
-        executable(&self.root, "mirage-tender-process", "mirage-tender-process")
+        executable("mirage-tender-process", "mirage-tender-process")
     }
 
     /// The target folder that Cargo uses here.
@@ -75,9 +86,8 @@ pub fn built(mut command: Command) -> Result<PathBuf> {
 }
 
 /// Builds a binary in release mode and asks Cargo where it lies.
-pub fn executable(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+pub fn executable(package: &str, name: &str) -> Result<PathBuf> {
+    let output = cargo()
         .args([
             "build",
             "--release",
@@ -88,7 +98,6 @@ pub fn executable(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
             name,
         ])
         .arg("--message-format=json-render-diagnostics")
-        .current_dir(root)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;

@@ -1,7 +1,7 @@
 //! `cargo xtask bench irmin`: the store beside git, libgit2 and redb.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -44,9 +44,8 @@ pub struct Arguments {
 
 /// Runs the benchmarks; `false` when one could not be measured.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let bench = executable(&root, "irmin-bench", "irmin-bench")?;
-    let irmin = executable(&root, "irmin-cli", "irmin")?;
+    let bench = executable("irmin-bench", "irmin-bench")?;
+    let irmin = executable("irmin-cli", "irmin")?;
     // TARGET/release/irmin-bench
     let target = bench.ancestors().nth(2).context("no target folder")?;
     let mut command = Command::new(&bench);

@@ -1,12 +1,12 @@
 //! `cargo xtask bench sim`: how many frames a second the simulated world delivers on one core.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::{conditions, save};
+use crate::product::cargo;
 use crate::report::{self, Bar, Row, Sample};
 
 /// What `cargo xtask bench sim` takes.
@@ -59,8 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
 /// One run of the example `frames`.
 fn frames(what: &str) -> Result<f64> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args([
             "run",
             "--quiet",
@@ -70,7 +69,6 @@ fn frames(what: &str) -> Result<f64> {
             "mirage-sim",
         ])
         .args(["--example", "frames", "--", what])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .output()
         .context("cannot start cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);

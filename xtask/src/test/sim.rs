@@ -1,13 +1,13 @@
 //! What a simulation leaves behind: captures and recordings.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::debug::frames;
 use super::need::Need;
 use super::{Context, Test};
+use crate::product::cargo;
 
 pub const TESTS: &[Test] = &[
     Test {
@@ -25,13 +25,11 @@ pub const TESTS: &[Test] = &[
 /// Runs the search for the race: the folder where the last run, the smallest, has left its files.
 fn search(context: &Context) -> Result<PathBuf> {
     let folder = tempfile::tempdir_in(context.scratch.path())?.keep();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args([
             "test", "--quiet", "--locked", "-p", "race", "--test", "race",
         ])
         .env("RACE_FILES", &folder)
-        .current_dir(&context.product.root)
         .output()
         .context("cannot start cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,12 +1,12 @@
 //! The store's core where there is no system below it.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::need::Need;
 use super::{Context, Test};
+use crate::product::{cargo, root};
 
 pub const TESTS: &[Test] = &[
     Test {
@@ -28,15 +28,9 @@ pub const TESTS: &[Test] = &[
 
 const WEB: &str = "wasm32-unknown-unknown";
 
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-fn cargo(arguments: &[&str]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+fn run(arguments: &[&str]) -> Result<()> {
+    let status = cargo()
         .args(arguments)
-        .current_dir(root())
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "cargo {} failed", arguments.join(" "));
@@ -44,7 +38,7 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 fn without_std(_: &Context) -> Result<()> {
-    cargo(&[
+    run(&[
         "test",
         "--locked",
         "-p",
@@ -70,7 +64,7 @@ fn behind_in_node(_: &Context) -> Result<()> {
 /// Builds an example for the web and has node run it.
 fn node(package: &str, example: &str, features: &[&str]) -> Result<()> {
     let what = ["--example", example, "--target", WEB];
-    cargo(&[&["build", "--locked", "-p", package][..], features, &what].concat())?;
+    run(&[&["build", "--locked", "-p", package][..], features, &what].concat())?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let module = target

@@ -1,21 +1,20 @@
 //! The workspace's own tests, counted one by one.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 
 use super::Tally;
+use crate::product::cargo;
 
 /// What a filter is compared with.
 pub const NAME: &str = "the tests of the workspace";
 
 /// Runs `cargo test --workspace` and adds its counts; an ignored test is skipped.
 pub fn run(require_all: bool, tally: &mut Tally) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut child = Command::new(cargo)
+    let mut child = cargo()
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo")?;
