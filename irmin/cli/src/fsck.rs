@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use irmin::{BackendError, Id, Kind, check_object, links};
-use irmin_pack::{Damage, Files, Pack, Report};
+use irmin_pack::Pack;
 use serde_json::json;
 
 use crate::cli::Fsck;
@@ -16,6 +16,7 @@ use crate::progress::Progress;
 /// `irmin fsck`.
 pub fn fsck(repo: Option<&Path>, fsck: &Fsck, out: &mut Output) -> Result<u8> {
     let mut findings = Findings { out, count: 0 };
+    let mut is_damaged = false;
     let place = match place::locate(repo)? {
         Found::Git(_) if fsck.repair => {
             return Err(Failure::usage(
@@ -26,20 +27,30 @@ pub fn fsck(repo: Option<&Path>, fsck: &Fsck, out: &mut Output) -> Result<u8> {
         Found::Git(_) => Place::find(repo)?,
         Found::Native(folder) => {
             let files = place::files(&folder)?;
-            let pack = match fsck.repair {
-                true => repair(files, &mut findings)?,
-                false => match Pack::open(files) {
-                    // Damage is what is asked for here.
-                    Err(BackendError::Corrupt { what }) => {
-                        findings.tell("damaged", None, &what)?;
-                        return findings.end("`irmin fsck --repair` saves what can be read");
-                    }
-                    pack => pack?,
-                },
+            let opened = match fsck.repair {
+                true => Pack::repair(files),
+                false => Pack::inspect(files),
             };
-            if !fsck.repair {
-                report(&pack.check()?, &mut findings)?;
-            }
+            let pack = match opened {
+                Ok((pack, report)) => {
+                    for damage in &report.damage {
+                        findings.tell("damaged", None, &damage.to_string())?;
+                    }
+                    pack
+                }
+                Err(BackendError::Corrupt { what }) => {
+                    findings.tell("damaged", None, &what)?;
+                    return findings.end(NOTHING_LEFT);
+                }
+                // It has segments, and none that begins as one does.
+                Err(BackendError::Refused { .. }) => {
+                    let what = format!("{}: no segment can be read", place::shown(&folder));
+                    findings.tell("damaged", None, &what)?;
+                    return findings.end(NOTHING_LEFT);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            is_damaged = findings.count > 0 && !fsck.repair;
             Place::of_pack(pack, folder)
         }
     };
@@ -64,8 +75,14 @@ pub fn fsck(repo: Option<&Path>, fsck: &Fsck, out: &mut Output) -> Result<u8> {
             findings.tell("damaged", None, problem)?;
         }
     }
-    findings.end("restore what is missing from another copy (fetch, or `irmin convert`)")
+    findings.end(match is_damaged {
+        true => "`irmin fsck --repair` saves what can be read",
+        false => "restore what is missing from another copy (fetch, or `irmin convert`)",
+    })
 }
+
+/// What to do where nothing can be saved.
+const NOTHING_LEFT: &str = "restore the store from another copy, or clone it anew";
 
 /// What was found, told as it comes.
 struct Findings<'a> {
@@ -97,31 +114,6 @@ impl Findings<'_> {
         }
         Ok(u8::from(self.count > 0))
     }
-}
-
-fn repair(files: Files, findings: &mut Findings<'_>) -> Result<Pack<Files>> {
-    let (pack, found) = Pack::repair(files)?;
-    report(&found, findings)?;
-    pack.check()?;
-    Ok(pack)
-}
-
-/// What a pack's own check found.
-fn report(report: &Report, findings: &mut Findings<'_>) -> Result<()> {
-    for damage in &report.damage {
-        let Damage {
-            slot,
-            offset,
-            end,
-            what,
-        } = damage;
-        let what = format!("segment {slot:08}, bytes {offset} to {end}: {what}");
-        findings.tell("damaged", None, &what)?;
-    }
-    for (name, id) in &report.dangling {
-        findings.tell("missing", Some(id), &format!("that {name} points to"))?;
-    }
-    Ok(())
 }
 
 /// Reads every object; which of them are not what they should be.
@@ -191,12 +183,21 @@ fn reachable(place: &Place, damaged: &HashSet<Id>, findings: &mut Findings<'_>) 
                     });
                     true
                 }
+                Err(BackendError::Corrupt { what }) => {
+                    findings.tell("damaged", Some(&id), &what)?;
+                    true
+                }
                 Err(error) => return Err(error.into()),
             },
         };
         if !is_there {
-            let kind = kind.map_or("object", Kind::name);
-            findings.tell("missing", Some(&id), &format!("a {kind} that {from} needs"))?;
+            let kind = kind.map_or("an object", |kind| match kind {
+                Kind::Blob => "a blob",
+                Kind::Tree => "a tree",
+                Kind::Commit => "a commit",
+                Kind::Tag => "a tag",
+            });
+            findings.tell("missing", Some(&id), &format!("{kind} that {from} needs"))?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 
 use hashbrown::HashMap;
 use irmin::{Backend, BackendError, Id, Kind, RefName};
@@ -11,6 +12,7 @@ use crate::block::Block;
 use crate::follow::TRIES;
 use crate::format::{Body, Place, RECORDS, key};
 use crate::load::{self, Damage};
+use crate::pack::Access;
 use crate::scan;
 use crate::{Pack, Storage};
 
@@ -37,6 +39,23 @@ impl Report {
     }
 }
 
+impl fmt::Display for Report {
+    /// How much was looked at, in a line, and each thing that is wrong in one more.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} objects in {} segments", self.objects, self.segments)?;
+        for damage in &self.damage {
+            write!(f, "\ndamaged: {damage}")?;
+        }
+        for id in &self.incomplete {
+            write!(f, "\nincomplete: {id}")?;
+        }
+        for (name, id) in &self.dangling {
+            write!(f, "\nmissing: {id}, that {name} points to")?;
+        }
+        Ok(())
+    }
+}
+
 impl<S: Storage> Pack<S> {
     /// Reads all segments and checks every record's checksum, every object's id, the indexes, and
     /// that every name points to an object. It changes nothing; others may read and write meanwhile.
@@ -50,7 +69,7 @@ impl<S: Storage> Pack<S> {
         // To who follows, a segment that was collected and used again looks damaged until the store is
         // loaded anew. Damage stays.
         for _ in 0..TRIES {
-            if !self.follows || report.is_sound() {
+            if self.access != Access::Follow || report.is_sound() {
                 break;
             }
             self.reload(&mut self.writer.lock())?;
@@ -67,7 +86,7 @@ impl<S: Storage> Pack<S> {
     fn check_once(&self) -> Result<Report, BackendError> {
         let _alone = self.collecting.lock();
         let mut report = Report::default();
-        let segments: Vec<_> = {
+        let (torn, segments): (_, Vec<_>) = {
             let w = self.writer.lock();
             let end = |slot| match (&w.active, &w.tail) {
                 (_, Some(tail)) if tail.slot == slot => tail.at,
@@ -75,14 +94,16 @@ impl<S: Storage> Pack<S> {
                 _ => w.segment,
             };
             let segments = w.segments.iter();
-            segments
-                .map(|(slot, segment)| (*slot, segment.clone(), end(*slot)))
-                .collect()
+            let segments = segments.map(|(slot, segment)| (*slot, segment.clone(), end(*slot)));
+            (w.mend.clone(), segments.collect())
         };
         // How many bytes of each object were found, by part; the whole is hashed where it is one part.
         let mut found: HashMap<Id, Parts> = HashMap::new();
         for (slot, segment, end) in segments {
             report.segments += 1;
+            // What a power cut left torn before it was durable is no damage: it is mended when
+            // something is written.
+            let torn = torn.contains(&slot);
             let bytes = scan::bytes(&self.storage, slot, self.segment)?;
             let mut damaged = |offset, end, what: &str| {
                 report.damage.push(Damage {
@@ -96,6 +117,7 @@ impl<S: Storage> Pack<S> {
                 Some((header, seal, false))
                     if header == segment.header
                         && (seal == segment.seal || segment.seal.is_none()) => {}
+                _ if torn => {}
                 _ => damaged(0, RECORDS, "the header or the seal"),
             }
             let end = segment.seal.map_or(end, |seal| u64::from(seal.end));
@@ -154,7 +176,7 @@ impl<S: Storage> Pack<S> {
                     parts.numbers.insert(part);
                 }
             }
-            if let Some(seal) = &segment.seal {
+            if let (Some(seal), false) = (&segment.seal, torn) {
                 let index = load::index(&self.storage, slot, self.segment, seal)?;
                 let same = index.is_some_and(|index| {
                     index
@@ -197,6 +219,35 @@ impl<S: Storage> Pack<S> {
         Ok(report)
     }
 
+    /// Opens a store, however damaged, to see what is left of it: changes nothing, and reads what
+    /// [`repair`](Pack::repair) would save. Writing, moving names and collecting are `Refused`. The
+    /// report is of all that is damaged.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] if no segment can be read; what storage says.
+    pub fn inspect(storage: S) -> Result<(Pack<S>, Report), BackendError> {
+        let mut pack = Pack::open_or(storage, true)?;
+        pack.access = Access::Look;
+        let report = pack.check_all()?;
+        Ok((pack, report))
+    }
+
+    /// Checks, and adds what was found at opening.
+    fn check_all(&self) -> Result<Report, BackendError> {
+        let mut report = self.check()?;
+        for damage in self.damage_at_open() {
+            let place = |other: &Damage| (other.slot, other.offset, other.end);
+            if !report
+                .damage
+                .iter()
+                .any(|other| place(other) == place(damage))
+            {
+                report.damage.push(damage.clone());
+            }
+        }
+        Ok(report)
+    }
+
     /// Opens a damaged store and makes it one that opens: moves all that can be read out of damaged
     /// segments and frees them. The report is of what was found before.
     ///
@@ -208,14 +259,8 @@ impl<S: Storage> Pack<S> {
     /// [`BackendError::Refused`] if there is no store; what storage says.
     pub fn repair(storage: S) -> Result<(Pack<S>, Report), BackendError> {
         let pack = Pack::open_or(storage, true)?;
-        let mut report = pack.check()?;
-        let mut damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.slot).collect();
-        for damage in pack.damage_at_open() {
-            damaged.insert(damage.slot);
-            if !report.damage.contains(damage) {
-                report.damage.push(damage.clone());
-            }
-        }
+        let report = pack.check_all()?;
+        let damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.slot).collect();
         for slot in damaged {
             pack.evacuate(slot, true)?;
         }

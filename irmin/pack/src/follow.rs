@@ -10,7 +10,7 @@ use crate::format::{
 };
 use crate::load::{self, Segment, Tail};
 use crate::names::Names;
-use crate::pack::{no_store, start};
+use crate::pack::{Access, no_store, start};
 use crate::write::Writer;
 use crate::{Pack, Storage};
 
@@ -33,7 +33,7 @@ impl<S: Storage> Pack<S> {
         let loaded = load_moving(&storage)?;
         let tail = loaded.tail;
         let mut pack = Pack::new(storage, loaded);
-        pack.follows = true;
+        pack.access = Access::Follow;
         pack.writer.lock().tail = tail;
         Ok(pack)
     }
@@ -46,7 +46,7 @@ impl<S: Storage> Pack<S> {
         is_missing: impl Fn(&T) -> bool,
     ) -> Result<T, BackendError> {
         let found = read();
-        if !self.follows || found.as_ref().is_ok_and(|found| !is_missing(found)) {
+        if self.access != Access::Follow || found.as_ref().is_ok_and(|found| !is_missing(found)) {
             return found;
         }
         self.follow()?;
@@ -61,7 +61,7 @@ impl<S: Storage> Pack<S> {
 
     /// Takes in what was written since the last time.
     pub(crate) fn follow(&self) -> Result<(), BackendError> {
-        if !self.follows {
+        if self.access != Access::Follow {
             return Ok(());
         }
         let mut w = self.writer.lock();

@@ -66,6 +66,12 @@ pub struct Seal {
 }
 
 impl Header {
+    /// Whether the segment was begun before this point. (Offset 0 is the end of the segment before.)
+    pub fn begun_by(&self, point: Point) -> bool {
+        let stamp = self.stamp;
+        Point { stamp, offset: 1 } <= point
+    }
+
     fn encode(&self, magic: &[u8; 8], seal: Seal) -> [u8; 68] {
         let mut out = [0; 68];
         out[..8].copy_from_slice(magic);

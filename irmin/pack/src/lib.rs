@@ -29,8 +29,8 @@
 //! leads to, compresses history and gives segments back while others write; [`Pack::check`] reads every
 //! byte, and [`Pack::repair`] saves what is whole.
 //!
-//! It never writes over what is flushed (but for a segment's second sector, once, when it is full),
-//! starts no thread, reads no clock, and lets one process at a time write to a store. Others read
+//! It never writes over what is flushed (but for a segment's second sector, when it is full, and for
+//! what a power cut left torn), starts no thread, reads no clock, and lets one process at a time write to a store. Others read
 //! beside it: [`Pack::open_read`] follows the log.
 //!
 //! # Format
@@ -101,6 +101,8 @@
 //!   the store is closed.
 //! - Garbage is freed once what was moved is flushed, and a record that says so too; and a slot is used
 //!   again once its freeing is flushed. Freeing on a device is one sector of zeros.
+//! - A header whose copy is there, and an index whose segment is whole, may be torn. Unless something
+//!   says that they were durable that is no damage, and they are written again before all else.
 //! - After a flush that failed nothing is written until the store is opened again.
 
 #![no_std]

@@ -1,9 +1,10 @@
 //! What a store holds when it is opened: which segments count, where the records end, the names.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use irmin::{BackendError, Format, Id, RefName};
 
@@ -57,6 +58,19 @@ pub struct Damage {
     pub what: alloc::string::String,
 }
 
+impl fmt::Display for Damage {
+    /// Where it is and what, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage {
+            slot,
+            offset,
+            end,
+            what,
+        } = self;
+        write!(f, "segment {slot:08}, bytes {offset} to {end}: {what}")
+    }
+}
+
 pub struct Loaded {
     pub format: Format,
     pub segment: u64,
@@ -74,6 +88,9 @@ pub struct Loaded {
     pub durable: Point,
     /// Segments that never became durable.
     pub discard: Vec<u32>,
+    /// Segments of which a power cut left a header or the index torn, before they were durable. All
+    /// that was there is there: it is mended before anything else is written.
+    pub torn: BTreeSet<u32>,
     pub damage: Vec<Damage>,
 }
 
@@ -93,6 +110,7 @@ impl Loaded {
             opening: 0,
             durable: Point::default(),
             discard: Vec::new(),
+            torn: BTreeSet::new(),
             damage: Vec::new(),
         }
     }
@@ -102,6 +120,8 @@ struct Found {
     slot: u32,
     header: Header,
     seal: Option<Seal>,
+    /// The header or its copy is damaged.
+    torn: bool,
     scan: Option<Scan>,
 }
 
@@ -115,8 +135,7 @@ fn corrupt(slot: u32, offset: u64, what: &str) -> BackendError {
 ///
 /// With `salvage`, damage to what was durable is noted instead of refused.
 pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, BackendError> {
-    let mut damage = Vec::new();
-    let mut found = headers(storage, &mut damage)?;
+    let mut found = headers(storage)?;
     let Some(first) = found.first() else {
         return Ok(None);
     };
@@ -164,20 +183,15 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
     let mut loaded = Loaded {
         opening,
         durable,
-        damage,
         ..Loaded::empty(format, segment, salt)
     };
     let discarded = accept(storage, &mut found, &mut loaded, salvage)?;
     loaded.discard = discarded.iter().map(|found| found.slot).collect();
-    let discard = &loaded.discard;
-    loaded
-        .damage
-        .retain(|damage| !discard.contains(&damage.slot));
     fill(storage, found, &mut loaded, salvage)?;
     Ok(Some(loaded))
 }
 
-fn headers<S: Storage>(storage: &S, damage: &mut Vec<Damage>) -> Result<Vec<Found>, BackendError> {
+fn headers<S: Storage>(storage: &S) -> Result<Vec<Found>, BackendError> {
     let mut found = Vec::new();
     let mut start = vec![0; RECORDS as usize];
     for slot in storage.used()? {
@@ -185,19 +199,12 @@ fn headers<S: Storage>(storage: &S, damage: &mut Vec<Damage>) -> Result<Vec<Foun
             continue;
         }
         storage.read(slot, 0, &mut start)?;
-        if let Some((header, seal, damaged)) = Header::read(&start) {
-            if damaged {
-                damage.push(Damage {
-                    slot,
-                    offset: 0,
-                    end: RECORDS,
-                    what: "the header or its copy".into(),
-                });
-            }
+        if let Some((header, seal, torn)) = Header::read(&start) {
             found.push(Found {
                 slot,
                 header,
                 seal,
+                torn,
                 scan: None,
             });
         }
@@ -228,8 +235,7 @@ fn accept<S: Storage>(
         };
         let this = &mut found[at];
         let (slot, stamp) = (this.slot, this.header.stamp);
-        // With offset 0 the point is the end of the segment before.
-        let begun = Point { stamp, offset: 1 } <= durable;
+        let begun = this.header.begun_by(durable);
         let chained = this.header.before == before || this.header.before < durable.stamp;
         if !chained || !complete {
             if !begun {
@@ -305,6 +311,16 @@ fn fill<S: Storage>(
     let last = loaded.last;
     for found in found {
         let (slot, header, seal) = (found.slot, found.header, found.seal);
+        if found.torn && header.begun_by(loaded.durable) {
+            loaded.damage.push(Damage {
+                slot,
+                offset: 0,
+                end: RECORDS,
+                what: "the header or its copy".into(),
+            });
+        } else if found.torn {
+            loaded.torn.insert(slot);
+        }
         let mut entries = None;
         let mut end = 0;
         let mut complete = true;
@@ -321,6 +337,12 @@ fn fill<S: Storage>(
                 }
                 end = scan.end;
                 complete = scan.complete;
+                // That a segment is sealed is durable where a later one is.
+                if let Some(seal) = &seal
+                    && index(storage, slot, header.segment, seal)?.is_none()
+                {
+                    loaded.torn.insert(slot);
+                }
                 entries = Some(scan.entries);
             }
             None => {

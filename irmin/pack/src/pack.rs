@@ -36,9 +36,19 @@ pub struct Pack<S: Storage> {
     pub(crate) sync: Flushing,
     pub(crate) collecting: Mutex<()>,
     pub(crate) blocks: Blocks,
-    /// Another process writes, and this value follows it; see [`open_read`](Pack::open_read).
-    pub(crate) follows: bool,
+    pub(crate) access: Access,
     damage: Vec<Damage>,
+}
+
+/// What a store is open for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading and writing.
+    Write,
+    /// Reading, while another process writes that this value follows; see [`open_read`](Pack::open_read).
+    Follow,
+    /// Reading what is left of a damaged store; see [`inspect`](Pack::inspect).
+    Look,
 }
 
 impl<S: Storage> Pack<S> {
@@ -113,7 +123,7 @@ impl<S: Storage> Pack<S> {
             sync: Flushing::default(),
             collecting: Mutex::default(),
             blocks: Blocks::default(),
-            follows: false,
+            access: Access::Write,
             damage: loaded.damage,
         }
     }
@@ -175,6 +185,7 @@ pub(crate) fn start(loaded: &mut Loaded) -> (Writer, Table, Names) {
         moved_to: None,
         lately: None,
         torn: 0,
+        mend: core::mem::take(&mut loaded.torn),
         tail: None,
         young: 0,
     };
@@ -345,7 +356,7 @@ impl<S: Storage> Backend for Pack<S> {
     }
 
     fn flush(&self) -> Result<(), BackendError> {
-        if self.follows {
+        if self.access != Access::Write {
             return Ok(());
         }
         self.flush_together()

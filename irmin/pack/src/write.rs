@@ -1,6 +1,6 @@
 //! Appends records, and begins segments.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -12,6 +12,8 @@ use crate::format::{
     push_opening, push_part, record_len,
 };
 use crate::load::{Active, Segment, Tail};
+use crate::pack::Access;
+use crate::scan;
 use crate::{Pack, Storage};
 
 /// What goes to storage at once, at most (a little more with one large record).
@@ -56,6 +58,8 @@ pub struct Writer {
     pub lately: Option<Id>,
     /// Up to where a write that failed may have left records behind the end.
     pub torn: u64,
+    /// Segments with a torn header or index, to be mended before anything is written.
+    pub mend: BTreeSet<u32>,
     /// For who only follows: up to where the log was read.
     pub tail: Option<Tail>,
     /// Segments from this stamp on are too young to be collected.
@@ -112,7 +116,7 @@ impl<S: Storage> Pack<S> {
         w: &mut Writer,
         work: impl FnOnce(&mut Writer) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        if self.follows {
+        if self.access != Access::Write {
             return Err(BackendError::Refused {
                 what: "to write to a store that is open for reading".into(),
             });
@@ -233,6 +237,10 @@ impl<S: Storage> Pack<S> {
             self.storage.flush()?;
             w.discard.clear();
         }
+        while let Some(slot) = w.mend.first().copied() {
+            self.mend(w, slot)?;
+            w.mend.remove(&slot);
+        }
         if fits(w, record_len(0), 0) {
             self.wipe(w)?;
             self.note_durable(w)?;
@@ -244,6 +252,24 @@ impl<S: Storage> Pack<S> {
         self.flush_now(w)?;
         w.ready = true;
         Ok(())
+    }
+
+    /// Writes the header, and of a full segment the index and the seal, once more: of what is there
+    /// twice, or follows from the records, a power cut may have left one torn.
+    fn mend(&self, w: &Writer, slot: u32) -> Result<(), BackendError> {
+        let Some(Segment { header, seal }) = w.segments.get(&slot) else {
+            return Ok(());
+        };
+        let mut start = header.begin();
+        if let Some(seal) = seal {
+            let bytes = scan::bytes(&self.storage, slot, w.segment)?;
+            let records = scan::scan(&bytes, slot, header, Some(seal), false, BTreeMap::new());
+            let (index, seal) = index(seal.end, &records.entries);
+            self.storage.write(slot, u64::from(seal.end), &index)?;
+            start.truncate(SEAL);
+            start.extend(header.seal(seal));
+        }
+        self.storage.write(slot, 0, &start)
     }
 
     /// Overwrites what a write that failed left behind the end: who follows the log may have taken it for
@@ -274,16 +300,7 @@ impl<S: Storage> Pack<S> {
             return Ok(());
         };
         active.full = true;
-        let mut index = Vec::with_capacity(active.entries.len() * ENTRY);
-        for (key, place) in &active.entries {
-            index.extend_from_slice(&key.to_le_bytes());
-            index.extend_from_slice(&place.0.to_le_bytes());
-        }
-        let seal = Seal {
-            end: active.at as u32,
-            entries: active.entries.len() as u32,
-            index_crc: crc32fast::hash(&index),
-        };
+        let (index, seal) = index(active.at as u32, &active.entries);
         let written = self
             .storage
             .write(active.slot, active.at, &index)
@@ -388,6 +405,21 @@ impl<S: Storage> Pack<S> {
         w.unflushed = 0;
         Ok(())
     }
+}
+
+/// The index of a segment whose records end there, and its seal.
+fn index(end: u32, entries: &[(u64, Place)]) -> (Vec<u8>, Seal) {
+    let mut index = Vec::with_capacity(entries.len() * ENTRY);
+    for (key, place) in entries {
+        index.extend_from_slice(&key.to_le_bytes());
+        index.extend_from_slice(&place.0.to_le_bytes());
+    }
+    let seal = Seal {
+        end,
+        entries: entries.len() as u32,
+        index_crc: crc32fast::hash(&index),
+    };
+    (index, seal)
 }
 
 fn next_opening(w: &mut Writer) -> Result<(), BackendError> {

@@ -184,6 +184,9 @@ impl Model {
 
     /// Checks a store after a power cut.
     fn check(&self, store: &Store) -> Heads {
+        let report = store.check().unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        assert!(store.damage_at_open().is_empty());
         let heads: Heads = store.heads("").unwrap().into_iter().collect();
         assert!(
             self.states

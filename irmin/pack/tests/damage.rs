@@ -106,14 +106,24 @@ fn any_damage_is_noticed_and_the_rest_is_saved() {
             }
             store.check().unwrap();
         }
+        let looked =
+            Pack::inspect(OnDevice::new(disk.clone(), MIN_SEGMENT)).map(|(left, report)| {
+                assert!(matches!(left.write(&[]), Err(BackendError::Refused { .. })));
+                let read = |id| left.read(id).ok().flatten();
+                (objects.keys().filter_map(read).count(), report)
+            });
         let (store, report) = match Pack::repair(OnDevice::new(disk.clone(), MIN_SEGMENT)) {
             Ok(repaired) => repaired,
             // Every header gone, or one that is another store's.
             Err(error) => {
                 println!("{error}");
+                assert!(looked.is_err());
                 continue;
             }
         };
+        let (left, found) = looked.unwrap();
+        assert_eq!(found, report);
+        assert!(report.to_string().contains("\n") || report.is_sound());
         let mut lost = 0;
         for (id, object) in &objects {
             match store.read(id).unwrap() {
@@ -121,6 +131,7 @@ fn any_damage_is_noticed_and_the_rest_is_saved() {
                 None => lost += 1,
             }
         }
+        assert!(left == objects.len() - lost);
         println!("{lost} lost, {} places damaged", report.damage.len());
         for (name, id) in store.heads("").unwrap() {
             assert!(
