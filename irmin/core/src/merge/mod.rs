@@ -5,6 +5,7 @@ mod bases;
 mod combine;
 mod diff3;
 mod fields;
+mod hunks;
 mod three;
 mod typed;
 
