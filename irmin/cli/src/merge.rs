@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use irmin::merge::{Conflict, MergeError, Three, Why, files_as_git};
-use irmin::{Commit, CommitError, Entry, Mode, ReadError, RefName, UpdateError};
+use irmin::merge::{Conflict, FollowRenames, MergeError, Three, Why, files_as_git};
+use irmin::{Commit, CommitError, RefName, UpdateError};
 use serde_json::json;
 
 use crate::cli::Merge;
 use crate::failure::{Failure, Result};
-use crate::output::{Output, put, quoted};
+use crate::output::{Output, harmless, put, quoted};
 use crate::place::Place;
 use crate::tree::mode_and_id;
 use crate::{identity, write};
@@ -32,10 +32,10 @@ pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
 fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) -> Result<u8> {
     let ours = place.repo.resolve(ours_name)?;
     let theirs = place.repo.resolve(theirs_name)?;
-    let merge = tried(place.repo.try_merge(&ours, &theirs, &files_as_git))?;
+    let rule = FollowRenames::new(files_as_git).named(ours_name, theirs_name);
+    let merge = tried(place.repo.try_merge(&ours, &theirs, &rule))?;
     if !merge.conflicts().is_empty() {
-        let sides = [(ours_name, &ours), (theirs_name, &theirs)];
-        return conflicts(merge.conflicts(), sides, out);
+        return conflicts(merge.conflicts(), out);
     }
     let tree = merge.tree()?.id();
     match out.json {
@@ -56,10 +56,10 @@ pub fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -
                 "`irmin branches` lists the branches",
             ));
         };
-        let tried = tried(place.repo.try_merge(&ours, &theirs, &files_as_git))?;
+        let rule = FollowRenames::new(files_as_git).named(branch.name().short(), name);
+        let tried = tried(place.repo.try_merge(&ours, &theirs, &rule))?;
         if !tried.conflicts().is_empty() {
-            let sides = [(branch.name().short(), &ours), (name, &theirs)];
-            return conflicts(tried.conflicts(), sides, out);
+            return conflicts(tried.conflicts(), out);
         }
         let is_whole = is_whole(place, &ours, &theirs)?;
         let message = match &merge.says.message {
@@ -127,69 +127,31 @@ fn tried<T>(result: std::result::Result<T, MergeError>) -> Result<T> {
     })
 }
 
-/// A side of a merge, with the name that was typed for it.
-type Side<'a> = (&'a str, &'a Commit);
-
-fn conflicts(conflicts: &[Conflict], sides: [Side<'_>; 2], out: &mut Output) -> Result<u8> {
+fn conflicts(conflicts: &[Conflict], out: &mut Output) -> Result<u8> {
     let mut lines = BTreeSet::new();
     for conflict in conflicts {
-        if !out.json {
-            lines.extend(paths_of_git(conflict, sides)?);
-            continue;
-        }
+        let Three { base, ours, theirs } = &conflict.entries;
+        let [base, ours, theirs] = [base, ours, theirs].map(|side| side.as_ref().map(mode_and_id));
+        let is_of_entries = base.is_some() || ours.is_some() || theirs.is_some();
+        let path = conflict.path.as_bytes();
         let why = match &conflict.why {
             Why::FileAndDirectory => "one side has a file where the other has a directory",
             Why::Mode => "both sides changed what it is",
-            Why::Refused(why) => why,
+            Why::Refused(why) | Why::Renamed(why) => why,
         };
-        let Three { base, ours, theirs } = &conflict.entries;
-        let [base, ours, theirs] = [base, ours, theirs].map(|side| side.as_ref().map(mode_and_id));
-        let mut value = json!({ "why": why, "base": base, "ours": ours, "theirs": theirs });
-        let path = conflict.path.as_bytes();
-        put(&mut value, "conflict", "conflict_hex", path);
-        out.value(&value)?;
+        match (out.json, is_of_entries) {
+            (true, _) => {
+                let mut value = json!({ "why": why, "base": base, "ours": ours, "theirs": theirs });
+                put(&mut value, "conflict", "conflict_hex", path);
+                out.value(&value)?;
+            }
+            (false, true) => drop(lines.insert(path)),
+            // Nothing is in conflict there, but something that was not moved there.
+            (false, false) => eprintln!("{}: {}", quoted(path), harmless(why)),
+        }
     }
     for path in lines {
-        out.line(quoted(&path))?;
+        out.line(quoted(path))?;
     }
     Ok(1)
-}
-
-/// The paths at which `git merge-tree` sees this conflict. A file that is in a directory's way, and of
-/// two different kinds of entry a file (else both), is put beside it, under a name with that of its
-/// side (merge-ort.c, `unique_path`).
-fn paths_of_git(conflict: &Conflict, sides: [Side<'_>; 2]) -> Result<BTreeSet<Vec<u8>>> {
-    let path = conflict.path.as_bytes();
-    let Three { ours, theirs, .. } = &conflict.entries;
-    let beside = |(name, _): Side<'_>| -> Result<Vec<u8>> {
-        let beside = format!("~{}", name.replace('/', "_"));
-        let mut beside = [path, beside.as_bytes()].concat();
-        let wanted = beside.len();
-        let mut number = 0;
-        while sides.iter().try_fold(false, |taken, (_, side)| {
-            Ok::<_, ReadError>(taken || side.tree().entry(&beside)?.is_some())
-        })? {
-            beside.truncate(wanted);
-            beside.extend(format!("_{number}").into_bytes());
-            number += 1;
-        }
-        Ok(beside)
-    };
-    let is_dir = |entry: &Option<Entry>| entry.as_ref().is_some_and(Entry::is_dir);
-    let kind = |entry: &Option<Entry>| match entry.as_ref().map(Entry::mode) {
-        Some(Mode::Executable) => Some(Mode::File),
-        kind => kind,
-    };
-    let paths = match (kind(ours), kind(theirs)) {
-        _ if conflict.why == Why::FileAndDirectory => {
-            [beside(sides[usize::from(is_dir(ours))])?].into()
-        }
-        (Some(a), Some(b)) if a != b => match (a, b) {
-            (Mode::File, _) => [beside(sides[0])?, path.into()].into(),
-            (_, Mode::File) => [path.into(), beside(sides[1])?].into(),
-            _ => [beside(sides[0])?, beside(sides[1])?].into(),
-        },
-        _ => [path.into()].into(),
-    };
-    Ok(paths)
 }

@@ -16,10 +16,6 @@ fn a_tried_merge_gives_the_tree_or_the_conflicts_of_git() {
         let before = place.git(&["for-each-ref"]);
         for round in 0..40 {
             let [a, b] = [0, 1].map(|_| format!("c{}", random.below(60)));
-            if place.irmin(&["lcas", &a, &b]).lines().count() > 1 {
-                // How conflicts between ancestors are kept is each program's own.
-                continue;
-            }
             let what = format!("seed {seed}, round {round}: {a} {b}");
             let (code, out, error) = place.try_irmin(&["merge", "--dry-run", &a, &b]);
             let (wanted, text, _) = place.try_git(&[
@@ -77,6 +73,70 @@ fn a_file_in_a_directorys_way_is_named_as_git_names_it() {
             let paths: Vec<_> = text.lines().skip(1).collect();
             assert_eq!(out.lines().collect::<Vec<_>>(), paths);
         }
+    }
+}
+
+#[test]
+fn renamed_files_are_merged_where_they_are_now() {
+    let text = |changed: usize| -> String {
+        let line = |n| {
+            if n == changed {
+                "changed\n".into()
+            } else {
+                format!("line {n}\n")
+            }
+        };
+        (0..9).map(line).collect()
+    };
+    for format in FORMATS {
+        let place = Place::new(format, &[]);
+        let set = |path: &str, text: &str, branch| {
+            let command = place.irmin_command(&["set", path, "--branch", branch]);
+            assert_eq!(feed(command, text.as_bytes()).0, 0);
+        };
+        for path in ["kept", "gone", "both", "d/x", "d/y"] {
+            set(path, &format!("{path}\n{}", text(99)), "main");
+        }
+        place.git(&["branch", "topic"]);
+        // A file moved and changed, and changed on the other side too.
+        set("new", &format!("kept\n{}", text(1)), "main");
+        place.irmin(&["rm", "kept"]);
+        set("kept", &format!("kept\n{}", text(7)), "topic");
+        let compare = || {
+            let (code, out, _) = place.try_irmin(&["merge", "--dry-run", "main", "topic"]);
+            let args = ["merge-tree", "--write-tree", "--no-messages", "--name-only"];
+            let (wanted, text, _) = place.try_git(&[&args[..], &["main", "topic"]].concat());
+            let skipped = usize::from(code == 1);
+            let wanted_lines: Vec<_> = text.lines().skip(skipped).collect();
+            assert_eq!(
+                (code, out.lines().collect::<Vec<_>>()),
+                (wanted, wanted_lines)
+            );
+            code
+        };
+        assert_eq!(compare(), 0);
+        // A directory moved, and something new in it on the other side.
+        for name in ["x", "y"] {
+            set(
+                &format!("e/{name}"),
+                &format!("d/{name}\n{}", text(99)),
+                "main",
+            );
+        }
+        place.irmin(&["rm", "-r", "d"]);
+        set("d/z", "new\n", "topic");
+        assert_eq!(compare(), 1);
+        let (_, out, _) = place.try_irmin(&["merge", "--dry-run", "main", "topic"]);
+        assert_eq!(out, "e/z\n");
+        // Renamed here and removed there, and renamed to two names.
+        set("elsewhere", &format!("gone\n{}", text(99)), "main");
+        place.irmin(&["rm", "gone"]);
+        place.irmin(&["rm", "gone", "--branch", "topic"]);
+        for (name, branch) in [("one", "main"), ("two", "topic")] {
+            set(name, &format!("both\n{}", text(99)), branch);
+            place.irmin(&["rm", "both", "--branch", branch]);
+        }
+        assert_eq!(compare(), 1);
     }
 }
 

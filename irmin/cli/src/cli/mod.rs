@@ -327,10 +327,9 @@ pub struct Lcas {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Files are merged line by line; what both sides changed in the same place is a conflict, and so is
-a file where the other side has a directory. Renames are not looked for: a file that one side
-renamed and the other changed is a conflict at its old path. As in `git merge-tree`, a file that is
-in a directory's way is shown as PATH~NAME, with the name of its side; --json has the path itself,
-the reason, and what the three sides have there.
+a file where the other side has a directory. Renamed files and directories are followed, and the
+paths in conflict are those of `git merge-tree`: a file that is in a directory's way is PATH~NAME,
+with the name of its side. --json has the reason, and what the three sides have there.
 
 Prints the id of the commit that the branch is at afterwards. On a conflict the branch stays where
 it is; the paths in conflict are printed, one a line, and the exit code is 1. --dry-run changes

@@ -17,7 +17,7 @@ pub(super) fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Vec<u8>, 
     let changes = texts.changes();
     match changes.iter().find(|change| change.side == Side::Both) {
         Some(conflict) => Err(conflict.base.start + 1),
-        None => Ok(texts.written(&changes, ["", ""], 0)),
+        None => Ok(texts.written(&changes, [b"", b""], 0)),
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn marked(
     base: &[u8],
     ours: &[u8],
     theirs: &[u8],
-    labels: [&str; 2],
+    labels: [&[u8]; 2],
     size: usize,
 ) -> Vec<u8> {
     let texts = Texts::new(base, ours, theirs);
@@ -170,7 +170,7 @@ impl<'a> Texts<'a> {
         changes
     }
 
-    fn written(&self, changes: &[Change], labels: [&str; 2], size: usize) -> Vec<u8> {
+    fn written(&self, changes: &[Change], labels: [&[u8]; 2], size: usize) -> Vec<u8> {
         let Three { ours, theirs, .. } = &self.lines;
         let mut text = Vec::new();
         let mut done = 0;
@@ -185,7 +185,7 @@ impl<'a> Texts<'a> {
                     let end = self.line_end(change);
                     mark(&mut text, b'<', size, labels[0], end);
                     put_whole(&mut text, ours, end);
-                    mark(&mut text, b'=', size, "", end);
+                    mark(&mut text, b'=', size, b"", end);
                     put_whole(&mut text, theirs, end);
                     mark(&mut text, b'>', size, labels[1], end);
                 }
@@ -263,11 +263,11 @@ fn put_whole(text: &mut Vec<u8>, lines: &[&[u8]], end: &[u8]) {
     }
 }
 
-fn mark(text: &mut Vec<u8>, sign: u8, size: usize, label: &str, end: &[u8]) {
+fn mark(text: &mut Vec<u8>, sign: u8, size: usize, label: &[u8], end: &[u8]) {
     text.extend(core::iter::repeat_n(sign, size));
     if !label.is_empty() {
         text.push(b' ');
-        text.extend_from_slice(label.as_bytes());
+        text.extend_from_slice(label);
     }
     text.extend_from_slice(end);
 }
@@ -323,12 +323,12 @@ mod tests {
 
     #[test]
     fn marks_end_as_the_lines_around_them_do() {
-        let merged = marked(b"1\r\n2\r\n", b"1\r\nx\r\n", b"1\r\ny", ["a", "b"], 7);
+        let merged = marked(b"1\r\n2\r\n", b"1\r\nx\r\n", b"1\r\ny", [b"a", b"b"], 7);
         assert_eq!(
             merged,
             b"1\r\n<<<<<<< a\r\nx\r\n=======\r\ny\r\n>>>>>>> b\r\n"
         );
-        let merged = marked(b"1\n2\r\n", b"1\nx\r\n", b"1\ny", ["a", "b"], 7);
+        let merged = marked(b"1\n2\r\n", b"1\nx\r\n", b"1\ny", [b"a", b"b"], 7);
         assert_eq!(merged, b"1\n<<<<<<< a\nx\r\n=======\ny\n>>>>>>> b\n");
     }
 

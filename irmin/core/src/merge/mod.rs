@@ -6,6 +6,7 @@ mod combine;
 mod diff3;
 mod fields;
 mod hunks;
+mod renames;
 mod three;
 mod typed;
 
@@ -50,6 +51,85 @@ pub trait Rule {
     /// [`Refused`] makes it a conflict.
     fn merge(&self, path: &Path, contents: Three<Option<&Bytes>>)
     -> Result<Option<Bytes>, Refused>;
+
+    /// Whether files that a side renamed are followed, and what the two sides are then called; a rule
+    /// does not follow any unless it is wrapped in [`FollowRenames`].
+    fn renames(&self) -> Option<[&str; 2]> {
+        None
+    }
+}
+
+/// A rule that also follows renames, as `git merge` does.
+///
+/// What one side changed in a file is merged into it where the other side renamed it to, and what one
+/// side added to a directory that the other side renamed is in conflict where it should probably be.
+/// Renames are found as Git finds them: an added file is a removed one if their contents are the same,
+/// or else if at least half of their lines are; with more than 7000 files to compare on either side
+/// only the former are looked for. They are looked for only where a side removed a file that the other
+/// one changed or removed too, or a directory that the other one added to; a merge of anything else
+/// takes no more time.
+///
+/// The conflicts and the tree are those of `git merge-tree --write-tree`. A file that has to stand
+/// beside something else is called `PATH~SIDE`, and the rule is asked only about files that both sides
+/// have.
+///
+/// ```
+/// use irmin::merge::{FollowRenames, files_as_git};
+/// use irmin::{Format, Memory, Repo};
+///
+/// let repo = Repo::new(Memory::new(Format::GitSha1));
+/// let mut edit = repo.empty_tree().edit();
+/// edit.set("old", "one\ntwo\nthree\nfour\n")?;
+/// let base = edit.finish()?;
+/// edit.rename("old", "new")?;
+/// let ours = edit.finish()?;
+/// let mut edit = base.edit();
+/// edit.set("old", "one\ntwo\nthree\n4\n")?;
+/// let theirs = edit.finish()?;
+///
+/// let rule = FollowRenames::new(files_as_git);
+/// let merged = ours.merge(&base, &theirs, &rule)?.tree()?;
+/// assert_eq!(merged.get("new")?.unwrap(), "one\ntwo\nthree\n4\n");
+/// assert_eq!(merged.get("old")?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct FollowRenames<'a, R> {
+    rule: R,
+    names: [&'a str; 2],
+}
+
+impl<R: Rule> FollowRenames<'static, R> {
+    /// Merges by this rule, and calls the sides `ours` and `theirs`.
+    pub fn new(rule: R) -> FollowRenames<'static, R> {
+        FollowRenames {
+            rule,
+            names: ["ours", "theirs"],
+        }
+    }
+}
+
+impl<R: Rule> FollowRenames<'_, R> {
+    /// The same with these names for the two sides.
+    pub fn named<'a>(self, ours: &'a str, theirs: &'a str) -> FollowRenames<'a, R> {
+        FollowRenames {
+            rule: self.rule,
+            names: [ours, theirs],
+        }
+    }
+}
+
+impl<R: Rule> Rule for FollowRenames<'_, R> {
+    fn merge(
+        &self,
+        path: &Path,
+        contents: Three<Option<&Bytes>>,
+    ) -> Result<Option<Bytes>, Refused> {
+        self.rule.merge(path, contents)
+    }
+
+    fn renames(&self) -> Option<[&str; 2]> {
+        Some(self.names)
+    }
 }
 
 impl<F: Fn(&Path, Three<Option<&Bytes>>) -> Result<Option<Bytes>, Refused>> Rule for F {
@@ -137,6 +217,10 @@ pub enum Why {
     Mode,
     /// The rule refused.
     Refused(String),
+    /// Renames contradict each other, or one of a directory is not sure; this says how. Without any
+    /// entries it is about a directory or a place that nothing was put to, to be
+    /// [accepted](Merge::accept) or not.
+    Renamed(String),
 }
 
 /// A merge that was tried. Nothing has moved and nothing is written; dropping it leaves no trace.
@@ -168,6 +252,16 @@ impl Merge {
         &self.base
     }
 
+    /// What the merge makes of both sides, conflicts and all: a rule that follows renames leaves there
+    /// what Git does (the two versions of lines between marks, what one side removed and the other
+    /// changed), another leaves what is ours.
+    ///
+    /// # Errors
+    /// [`MergeError`] if reading failed.
+    pub fn proposal(&self) -> Result<Tree, MergeError> {
+        Ok(self.edit.finish()?)
+    }
+
     /// Decides a conflict: these contents, or no file. What was in the way at the path (a directory
     /// too) is gone. Other paths may be changed as well. Returns whether there was a conflict here.
     ///
@@ -196,6 +290,14 @@ impl Merge {
                 .retain(|conflict| !conflict.path.is_in(&path));
         }
         Ok(was.is_some())
+    }
+
+    /// Decides a conflict for what the [`proposal`](Merge::proposal) has. Returns whether there was one
+    /// at this path.
+    pub fn accept(&mut self, path: &Path) -> bool {
+        let before = self.conflicts.len();
+        self.conflicts.retain(|conflict| conflict.path != *path);
+        self.conflicts.len() < before
     }
 
     /// The merged tree.

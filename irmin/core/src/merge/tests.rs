@@ -120,6 +120,24 @@ proptest! {
         }
     }
 
+    #[test]
+    fn merges_that_follow_renames_keep_the_laws(base in files(), a in files(), b in files()) {
+        for format in FORMATS {
+            let repo = Repo::new(Memory::new(format));
+            let [base, a, b] = [&base, &a, &b].map(|files| tree(&repo, files));
+            let rule = FollowRenames::new(files_as_git);
+            let merged = |base: &Tree, a: &Tree, b: &Tree| a.merge(base, b, &rule).unwrap();
+            prop_assert_eq!(merged(&base, &base, &a).tree().unwrap(), a.clone());
+            prop_assert_eq!(merged(&base, &a, &base).tree().unwrap(), a.clone());
+            prop_assert_eq!(merged(&base, &a, &a).tree().unwrap(), a.clone());
+            let (one, other) = (merged(&base, &a, &b), merged(&base, &b, &a));
+            prop_assert_eq!(one.conflicts().is_empty(), other.conflicts().is_empty());
+            if one.conflicts().is_empty() {
+                prop_assert_eq!(one.tree().unwrap(), other.tree().unwrap());
+            }
+        }
+    }
+
     /// Devices change their own copy and merge each other's, in any order; once all have met, all
     /// have the same.
     #[test]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Conflict, Merge, MergeError, Rule, Three, Why, diff3};
+use super::{Conflict, Merge, MergeError, Rule, Three, Why, diff3, renames};
 use crate::raw::Mode;
 use crate::tree::{Content, DirDiff, Entry, TreeEdit};
 use crate::{Id, Path, ReadError, Tree};
@@ -16,6 +16,9 @@ use crate::{Id, Path, ReadError, Tree};
 /// marks the deeper it is; a file that one side removed and the other changed, or that became two
 /// different kinds of entry, is as in their own base; a file in a directory's way stands beside it.
 /// What a rule refuses to merge for other reasons than lines is as in their base too.
+///
+/// Where the rule follows renames they are looked for only if a file or directory is gone on a side
+/// that the other one has not as it was: no other rename makes a difference.
 pub(super) fn merge(
     base: &Tree,
     ours: &Tree,
@@ -23,6 +26,33 @@ pub(super) fn merge(
     rule: &dyn Rule,
     depth: usize,
 ) -> Result<Merge, MergeError> {
+    let names = rule.renames();
+    if let Some(merge) = by_path(base, ours, theirs, rule, depth, names.is_some())? {
+        return Ok(merge);
+    }
+    let names = match (depth, names) {
+        (0, Some(names)) => names,
+        _ => LABELS,
+    };
+    let merged = renames::merge(base, ours, theirs, rule, depth, names)?;
+    Ok(Merge {
+        base: base.clone(),
+        edit: merged.edit,
+        conflicts: merged.conflicts,
+        sides: None,
+    })
+}
+
+/// Merges path by path. If it `is_wary` it gives up, with `None`, where there is a conflict or
+/// renames might matter.
+fn by_path(
+    base: &Tree,
+    ours: &Tree,
+    theirs: &Tree,
+    rule: &dyn Rule,
+    depth: usize,
+    is_wary: bool,
+) -> Result<Option<Merge>, MergeError> {
     let mut edit = ours.edit();
     edit.stage(base);
     edit.stage(theirs);
@@ -31,6 +61,8 @@ pub(super) fn merge(
         edit,
         rule,
         depth,
+        is_wary,
+        has_given_up: false,
         conflicts: Vec::new(),
     };
     let root = |tree: &Tree| Some(tree.id());
@@ -44,6 +76,9 @@ pub(super) fn merge(
     }];
     while let Some(dir) = open.pop() {
         work.dir(dir, &mut open)?;
+        if work.has_given_up {
+            return Ok(None);
+        }
     }
     let Work {
         edit,
@@ -51,12 +86,12 @@ pub(super) fn merge(
         ..
     } = work;
     conflicts.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Merge {
+    Ok(Some(Merge {
         base: base.clone(),
         edit,
         conflicts,
         sides: None,
-    })
+    }))
 }
 
 /// What Git calls two common ancestors that it merges.
@@ -73,6 +108,8 @@ struct Work<'a> {
     edit: TreeEdit,
     rule: &'a dyn Rule,
     depth: usize,
+    is_wary: bool,
+    has_given_up: bool,
     conflicts: Vec<Conflict>,
 }
 
@@ -123,10 +160,19 @@ impl Work<'_> {
         entries: Three<Option<Entry>>,
         open: &mut Vec<Dir>,
     ) -> Result<(), MergeError> {
-        if entries.ours == entries.theirs {
+        let is_dir = |entry: &Option<Entry>| entry.as_ref().map(Entry::is_dir);
+        let was_dir = is_dir(&entries.base);
+        let is_kept = is_dir(&entries.ours) == was_dir && is_dir(&entries.theirs) == was_dir;
+        if self.is_wary && was_dir.is_some() && !is_kept {
+            self.has_given_up = true;
             return Ok(());
         }
         let dir = |entry: &Option<Entry>| entry.as_ref().and_then(Entry::dir_id);
+        // Both sides may have removed a file in it, and renamed it elsewhere.
+        let is_looked_into = self.is_wary && was_dir == Some(true);
+        if entries.ours == entries.theirs && !is_looked_into {
+            return Ok(());
+        }
         let roots = Three {
             base: dir(&entries.base),
             ours: dir(&entries.ours),
@@ -167,19 +213,27 @@ impl Work<'_> {
         entries: Three<Option<Entry>>,
         roots: Three<Option<Id>>,
     ) -> Result<(), MergeError> {
+        if self.is_wary {
+            self.has_given_up = true;
+            return Ok(());
+        }
         let store = &self.trees.base.store;
         let dir = |tree: &Tree, root: Option<Id>| Tree {
             root: root.unwrap_or(store.empty),
             ..tree.clone()
         };
         // The side of the file has removed what was in the directory.
-        let inside = merge(
+        let inside = by_path(
             &dir(self.trees.base, roots.base),
             &dir(self.trees.ours, roots.ours),
             &dir(self.trees.theirs, roots.theirs),
             self.rule,
             self.depth,
+            self.is_wary,
         )?;
+        let Some(inside) = inside else {
+            return Ok(());
+        };
         let left = inside.edit.finish()?;
         let is_ours = roots.ours.is_none();
         let file = match is_ours {
@@ -285,7 +339,8 @@ impl Work<'_> {
             (Ok(merged), ..) => self.put(&path, merged.map(put)),
             (Err(refused), Some(ours), Some(theirs)) if self.depth > 0 && refused.is_of_lines => {
                 let base = base.as_deref().unwrap_or_default();
-                let marked = diff3::marked(base, ours, theirs, LABELS, 7 + 2 * self.depth);
+                let labels = LABELS.map(str::as_bytes);
+                let marked = diff3::marked(base, ours, theirs, labels, 7 + 2 * self.depth);
                 self.put(&path, Some(put(marked.into())))
             }
             (Err(refused), ..) => self.conflict(path, entries, Why::Refused(refused.why)),
@@ -298,6 +353,10 @@ impl Work<'_> {
         entries: Three<Option<Entry>>,
         why: Why,
     ) -> Result<(), MergeError> {
+        if self.is_wary {
+            self.has_given_up = true;
+            return Ok(());
+        }
         if self.depth > 0 {
             return self.put(&path, entries.base);
         }

@@ -14,7 +14,7 @@ pub struct Entry {
     pub(crate) content: Content,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Content {
     /// In an object.
     Id(Id),

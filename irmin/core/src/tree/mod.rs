@@ -19,6 +19,7 @@ pub use diff::{Diff, Difference};
 pub use edit::TreeEdit;
 pub(crate) use entry::Content;
 pub use entry::Entry;
+pub(crate) use walk::too_deep;
 pub use walk::{List, Walk};
 
 use crate::path::names;

@@ -155,7 +155,7 @@ impl Iterator for Walk<'_> {
 }
 
 /// Trees that others made may be deeper than any path that is accepted here.
-pub(super) fn too_deep(depth: usize, dir: Id) -> Result<(), ReadError> {
+pub(crate) fn too_deep(depth: usize, dir: Id) -> Result<(), ReadError> {
     if depth < Path::MAX_DEPTH {
         return Ok(());
     }

@@ -154,6 +154,7 @@ pub(crate) fn conflict(conflict: &Conflict, tree: &irmin::Tree) -> Value {
         ),
         Why::Mode => ("mode", "both sides changed what it is"),
         Why::Refused(detail) => ("contents", detail.as_str()),
+        Why::Renamed(detail) => ("renamed", detail.as_str()),
     };
     let Three { base, ours, theirs } = &conflict.entries;
     let [base, ours, theirs] = [base, ours, theirs].map(|one| side(one.as_ref(), tree));

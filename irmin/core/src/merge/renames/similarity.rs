@@ -1,0 +1,107 @@
+//! How similar two files are, as Git estimates it: by how many bytes stand in pieces that both have.
+
+use alloc::vec::Vec;
+
+/// Equal files. Half of it makes a rename (`diff.renames`' 50 %).
+pub(super) const ALIKE: u32 = 60_000;
+
+/// A piece ends with its line, or after so many bytes.
+const PIECE_MAX: u32 = 64;
+/// Pieces are told apart by a number below this prime.
+const NUMBERS: u32 = 107_927;
+/// How far is looked for a NUL to tell that a file is no text.
+const LOOKED_AT: usize = 8000;
+
+/// A file by its pieces.
+pub(super) struct Pieces {
+    size: u64,
+    /// The numbers of its pieces in order, each once, and how many bytes stand in such pieces.
+    bytes: Vec<(u32, u64)>,
+}
+
+impl Pieces {
+    pub(super) fn new(contents: &[u8]) -> Pieces {
+        let is_text = !contents[..contents.len().min(LOOKED_AT)].contains(&0);
+        let mut pieces = Vec::new();
+        let (mut low, mut high, mut length) = (0u32, 0u32, 0u32);
+        let number = |low: u32, high: u32| low.wrapping_add(high.wrapping_mul(0x61)) % NUMBERS;
+        for (at, &byte) in contents.iter().enumerate() {
+            // A text may have been written with another end of line.
+            if is_text && byte == b'\r' && contents.get(at + 1) == Some(&b'\n') {
+                continue;
+            }
+            let old_low = low;
+            low = ((low << 7) ^ (high >> 25)).wrapping_add(u32::from(byte));
+            high = (high << 7) ^ (old_low >> 25);
+            length += 1;
+            if length == PIECE_MAX || byte == b'\n' {
+                pieces.push((number(low, high), u64::from(length)));
+                (low, high, length) = (0, 0, 0);
+            }
+        }
+        if length > 0 {
+            pieces.push((number(low, high), u64::from(length)));
+        }
+        pieces.sort_unstable();
+        pieces.dedup_by(|next, last| {
+            let is_same = next.0 == last.0;
+            if is_same {
+                last.1 += next.1;
+            }
+            is_same
+        });
+        Pieces {
+            size: contents.len() as u64,
+            bytes: pieces,
+        }
+    }
+
+    /// How many pieces there are to compare.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// From 0 to [`ALIKE`]. Where the sizes alone say that it is less than `least`, 0.
+    pub(super) fn similarity(&self, new: &Pieces, least: u32) -> u32 {
+        let (longer, shorter) = (self.size.max(new.size), self.size.min(new.size));
+        let all = u64::from(ALIKE);
+        if longer * (all - u64::from(least)) < (longer - shorter) * all || longer == 0 {
+            return 0;
+        }
+        let mut common = 0;
+        let mut others = new.bytes.iter().peekable();
+        for (number, bytes) in &self.bytes {
+            while others.next_if(|other| other.0 < *number).is_some() {}
+            if let Some(other) = others.next_if(|other| other.0 == *number) {
+                common += bytes.min(&other.1);
+            }
+        }
+        // In no more pieces than the longer one has bytes.
+        (common * all / longer) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `git diff --find-renames` prints it.
+    fn percent(old: &str, new: &str) -> u32 {
+        let [old, new] = [old, new].map(|text| Pieces::new(text.as_bytes()));
+        old.similarity(&new, ALIKE / 2) * 100 / ALIKE
+    }
+
+    #[test]
+    fn files_are_as_similar_as_they_have_bytes_in_common_lines() {
+        assert_eq!(percent("one\ntwo\n", "one\ntwo\n"), 100);
+        assert_eq!(percent("one\ntwo\n", "two\none\n"), 100);
+        assert_eq!(percent("one\ntwo\n", "one\nsix\n"), 50);
+        assert_eq!(percent("one\r\ntwo\r\n", "one\ntwo\n"), 80);
+        assert_eq!(
+            percent("one\n", "one\ntwo\nsix\n"),
+            0,
+            "three times as long"
+        );
+        assert_eq!(percent("", ""), 0);
+    }
+}
