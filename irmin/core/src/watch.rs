@@ -7,7 +7,10 @@
 
 #[cfg(feature = "std")]
 mod callback;
+#[cfg(feature = "std")]
+mod pool;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::pin::Pin;
@@ -38,16 +41,22 @@ pub struct Event {
     position: Position,
     step: Arc<Step>,
     /// The directories at the watched path, where that is not the root.
-    inside: Option<[Tree; 2]>,
+    inside: Option<Box<[Tree; 2]>>,
 }
 
 /// What all watches that go from one state to another share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Step {
     from: Option<Id>,
     to: Option<Id>,
     commits: [Option<Commit>; 2],
     trees: [Tree; 2],
+}
+
+impl Step {
+    fn is_between(&self, from: Option<Id>, to: Option<Id>) -> bool {
+        self.from == from && self.to == to
+    }
 }
 
 impl Event {
@@ -70,7 +79,7 @@ impl Event {
     /// no directory is at the path there is nothing to list: ask [`before`](Event::before) and
     /// [`after`](Event::after).
     pub fn changes(&self) -> Diff<'_> {
-        let [old, new] = self.inside.as_ref().unwrap_or(&self.step.trees);
+        let [old, new] = self.inside.as_deref().unwrap_or(&self.step.trees);
         old.diff(new)
     }
 }
@@ -111,10 +120,12 @@ impl Branch {
         let channel = self.store.hub.channel(&self.store, &self.name);
         channel.refresh(&self.store)?;
         {
-            let now = &mut channel.state.lock().position;
+            let mut state = channel.state.lock();
             // Sequence numbers go on where the earlier process left them.
+            let now = state.position;
             let least = position.sequence + u64::from(position.head != now.head);
-            now.sequence = now.sequence.max(least);
+            let sequence = now.sequence.max(least);
+            channel.place(&mut state, Position { sequence, ..now });
         }
         Ok(Watch::new(self, channel, prefix, position))
     }
@@ -171,6 +182,17 @@ impl Watch {
     /// [`ReadError`]; the next call tries again from the same position.
     pub fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
         let now = self.channel.state.lock().position;
+        self.advance(now, |this, from, to| {
+            this.channel.step(&this.store, from, to)
+        })
+    }
+
+    /// What is to be told when the branch is there now.
+    fn advance(
+        &mut self,
+        now: Position,
+        step: impl FnOnce(&Self, Option<Id>, Option<Id>) -> Result<Arc<Step>, ReadError>,
+    ) -> Result<Option<Event>, ReadError> {
         if now.sequence == self.seen.sequence {
             return Ok(None);
         }
@@ -178,16 +200,14 @@ impl Watch {
         let event = if now.head == self.seen.head {
             None
         } else {
-            self.event(now)?
+            let step = step(self, self.seen.head, now.head)?;
+            self.event(now, step)?
         };
         self.seen = now;
         Ok(event)
     }
 
-    fn event(&self, position: Position) -> Result<Option<Event>, ReadError> {
-        let step = self
-            .channel
-            .step(&self.store, self.seen.head, position.head)?;
+    fn event(&self, position: Position, step: Arc<Step>) -> Result<Option<Event>, ReadError> {
         if self.prefix.is_root() {
             return Ok(Some(Event {
                 position,
@@ -209,7 +229,7 @@ impl Watch {
                 ..old.clone()
             }
         };
-        let inside = Some([dir(before), dir(after)]);
+        let inside = Some([dir(before), dir(after)].into());
         Ok(Some(Event {
             position,
             step,
@@ -292,6 +312,10 @@ struct Channel {
     /// Held while the branch is looked up, so that what is told is in the order of the moves.
     refreshing: Mutex<()>,
     state: Mutex<State>,
+    /// That of the position, to be read without the lock.
+    sequence: AtomicU64,
+    #[cfg(feature = "std")]
+    audience: Arc<callback::Audience>,
     /// The step that was told last.
     step: Mutex<Option<Arc<Step>>>,
 }
@@ -309,7 +333,7 @@ impl Hub {
         self.hook.call_once(|| {
             let backend = &store.backend;
             let store = Arc::downgrade(store);
-            backend.on_change(alloc::boxed::Box::new(move || {
+            backend.on_change(Box::new(move || {
                 let Some(store) = store.upgrade() else {
                     return false;
                 };
@@ -334,6 +358,9 @@ impl Hub {
                 name: name.clone(),
                 refreshing: Mutex::new(()),
                 state: Mutex::new(state),
+                sequence: AtomicU64::new(position.sequence),
+                #[cfg(feature = "std")]
+                audience: Arc::default(),
                 step: Mutex::new(None),
             })
         });
@@ -390,7 +417,7 @@ impl Channel {
             .step
             .lock()
             .as_ref()
-            .filter(|step| step.from == from && step.to == to)
+            .filter(|step| step.is_between(from, to))
         {
             return Ok(step.clone());
         }
@@ -423,15 +450,20 @@ impl Channel {
         if head == state.position.head {
             return Ok(());
         }
-        state.position = Position {
-            sequence: state.position.sequence + 1,
-            head,
-        };
+        let sequence = state.position.sequence + 1;
+        self.place(&mut state, Position { sequence, head });
         // What a waker does is its own business: no lock is held meanwhile.
         let wakers: Vec<Waker> = state.wakers.values().cloned().collect();
         drop((state, order));
         wakers.into_iter().for_each(Waker::wake);
+        #[cfg(feature = "std")]
+        self.audience.tell();
         Ok(())
+    }
+
+    fn place(&self, state: &mut State, position: Position) {
+        state.position = position;
+        self.sequence.store(position.sequence, Ordering::Release);
     }
 }
 

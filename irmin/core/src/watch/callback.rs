@@ -1,33 +1,21 @@
-//! Callbacks: functions that are called with what is watched, in threads made as they are needed.
+//! Callbacks: functions that are called with what is watched.
 
 use std::boxed::Box;
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Wake};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::vec::Vec;
 
-use futures_core::Stream;
-
-use super::{Event, Watch};
+use super::pool::{POOL, locked};
+use super::{Event, Position, Step, Watch};
 use crate::ReadError;
-
-/// The most threads that callbacks of one process run in: so many may stall, and all others still
-/// are called.
-const THREADS_MAX: usize = 64;
-
-/// So long nothing is begun before those at work are taken to stall.
-const PATIENCE: Duration = Duration::from_micros(500);
-
-/// A thread that found nothing to do for so long ends.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// What calls a function for a watch, see [`Watch::on_event`]. Dropping it ends the calls: none
 /// begins after that.
 #[must_use = "dropping it ends the calls"]
-pub struct Callback(Arc<Task>);
+pub struct Callback {
+    task: Arc<Task>,
+    audience: Arc<Audience>,
+}
 
 impl Watch {
     /// Has a function called with each event, or with the error that reading gave (and then again
@@ -35,34 +23,84 @@ impl Watch {
     /// callbacks share; however long one takes, no other and no writer waits for it. Up to 64 calls
     /// can be under way.
     pub fn on_event(self, call: impl FnMut(Result<Event, ReadError>) + Send + 'static) -> Callback {
+        let audience = self.channel.audience.clone();
         let work = Work {
             watch: self,
             call: Box::new(call),
         };
-        let task = Task {
-            state: AtomicU8::new(IDLING),
+        let task = Arc::new(Task {
+            again: AtomicBool::new(false),
             is_dropped: AtomicBool::new(false),
             work: Mutex::new(Some(work)),
-        };
-        let task = Arc::new(task);
-        // The first turn finds what happened already, and begins to wait.
-        task.clone().wake();
-        Callback(task)
+        });
+        audience.join(task.clone());
+        // The first turn finds what happened already.
+        POOL.add(Arc::new(Vec::from([task.clone()])), None);
+        Callback { task, audience }
     }
 }
 
 impl Drop for Callback {
     fn drop(&mut self) {
-        self.0.is_dropped.store(true, Ordering::SeqCst);
+        self.task.is_dropped.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         // If a call is under way its thread sees the mark when it returns.
-        let work = self.0.work.try_lock().ok().and_then(|mut work| work.take());
-        drop(work);
+        self.task.end();
+        self.audience.leave();
     }
 }
 
-struct Task {
-    state: AtomicU8,
+/// All callbacks of one branch: one turn tells them all, so that who moves the branch does the same
+/// little work however many there are.
+#[derive(Default)]
+pub(super) struct Audience {
+    /// Replaced, not changed, while a turn goes through it.
+    tasks: Mutex<Arc<Vec<Arc<Task>>>>,
+    /// How many of them were dropped.
+    gone: AtomicUsize,
+    /// A turn waits that nobody has begun: it will see all that moved until then.
+    waits: AtomicBool,
+}
+
+impl Audience {
+    /// Has everybody told what is new. Returns at once.
+    pub(super) fn tell(self: &Arc<Self>) {
+        let tasks = locked(&self.tasks).clone();
+        if !tasks.is_empty() && !self.waits.swap(true, Ordering::SeqCst) {
+            POOL.add(tasks, Some(self.clone()));
+        }
+    }
+
+    /// A turn begins.
+    pub(super) fn begin(&self) {
+        self.waits.store(false, Ordering::SeqCst);
+    }
+
+    fn join(&self, task: Arc<Task>) {
+        Arc::make_mut(&mut *locked(&self.tasks)).push(task);
+    }
+
+    fn leave(&self) {
+        let mut tasks = locked(&self.tasks);
+        let gone = self.gone.fetch_add(1, Ordering::Relaxed) + 1;
+        if gone * 2 < tasks.len() {
+            return;
+        }
+        let is_here = |task: &&Arc<Task>| !task.is_dropped.load(Ordering::SeqCst);
+        let left = Arc::new(tasks.iter().filter(is_here).cloned().collect::<Vec<_>>());
+        self.gone.store(0, Ordering::Relaxed);
+        let before = std::mem::replace(&mut *tasks, left);
+        drop(tasks);
+        drop(before);
+    }
+}
+
+/// A callback in the hands of the pool.
+pub(super) struct Task {
+    /// It was to be run while it ran.
+    again: AtomicBool,
     is_dropped: AtomicBool,
+    /// Locked while it runs.
     work: Mutex<Option<Work>>,
 }
 
@@ -71,196 +109,93 @@ struct Work {
     call: Box<dyn FnMut(Result<Event, ReadError>) + Send>,
 }
 
-/// Nothing to do.
-const IDLING: u8 = 0;
-/// In the pool's queue.
-const QUEUED: u8 = 1;
-/// A thread is at it.
-const RUNNING: u8 = 2;
-/// A thread is at it, and there is more to do.
-const AGAIN: u8 = 3;
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        let next = |state| match state {
-            IDLING => Some(QUEUED),
-            RUNNING => Some(AGAIN),
-            _ => None,
-        };
-        if self
-            .state
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next)
-            == Ok(IDLING)
-        {
-            POOL.add(self);
-        }
-    }
-}
-
 impl Task {
-    fn run(self: Arc<Self>) {
-        self.state.store(RUNNING, Ordering::SeqCst);
-        let waker = self.clone().into();
-        let mut context = Context::from_waker(&waker);
-        let mut work = locked(&self.work);
-        while let Some(Work { watch, call }) = &mut *work
-            && !self.is_dropped.load(Ordering::SeqCst)
-            && let Poll::Ready(Some(event)) = Pin::new(watch).poll_next(&mut context)
-        {
-            let is_error = event.is_err();
-            call(event);
-            if is_error {
-                break;
-            }
-        }
-        let ended = if self.is_dropped.load(Ordering::SeqCst) {
-            work.take()
-        } else {
-            None
-        };
-        drop(work);
-        drop(ended);
-        // A drop of the callback that came just now found the work taken.
-        if self.is_dropped.load(Ordering::SeqCst) {
-            let ended = locked(&self.work).take();
-            drop(ended);
-            return;
-        }
-        if self
-            .state
-            .compare_exchange(RUNNING, IDLING, Ordering::SeqCst, Ordering::SeqCst)
-            .is_err()
-        {
-            self.state.store(QUEUED, Ordering::SeqCst);
-            POOL.add(self);
-        }
-    }
-}
-
-/// Threads that run what was woken: as many as there are processors, and one that looks on. When
-/// nothing was begun for [`PATIENCE`] although something waits, all others stall, and it steps in.
-struct Pool {
-    queue: Mutex<Queue>,
-    more: Condvar,
-}
-
-struct Queue {
-    tasks: VecDeque<Arc<Task>>,
-    /// How many tasks were begun.
-    begun: u64,
-    threads: usize,
-    /// Threads that wait for work.
-    idle: usize,
-    /// How many of them were woken and are not here yet.
-    woken: usize,
-    /// Threads that look on.
-    spare: usize,
-}
-
-static POOL: Pool = Pool {
-    queue: Mutex::new(Queue {
-        tasks: VecDeque::new(),
-        begun: 0,
-        threads: 0,
-        idle: 0,
-        woken: 0,
-        spare: 0,
-    }),
-    more: Condvar::new(),
-};
-
-impl Pool {
-    fn add(&'static self, task: Arc<Task>) {
-        let mut queue = locked(&self.queue);
-        queue.tasks.push_back(task);
-        if queue.idle > queue.woken {
-            queue.woken += 1;
-            drop(queue);
-            self.more.notify_one();
-        } else if queue.threads < workers() + 1 {
-            self.grow(queue);
-        }
-    }
-
-    fn grow(&'static self, mut queue: MutexGuard<'static, Queue>) {
-        queue.threads += 1;
-        drop(queue);
-        let thread = thread::Builder::new().name("irmin-callback".into());
-        if thread.spawn(|| self.work()).is_err() {
-            // Those that are there go on; the next task tries again.
-            locked(&self.queue).threads -= 1;
-        }
-    }
-
-    fn work(&'static self) {
-        let mut queue = locked(&self.queue);
+    /// Calls until there is nothing new. If another thread is at it, that one sees to it.
+    pub(super) fn run(&self, latest: &mut Latest) {
         loop {
-            // The last that is not at work looks on.
-            let is_last = queue.idle <= queue.woken && queue.spare == 0;
-            if is_last && !queue.tasks.is_empty() && queue.threads > workers() {
-                queue = self.look_on(queue);
+            let Some(mut work) = self.begin() else {
+                return;
+            };
+            while let Some(Work { watch, call }) = &mut *work
+                && !self.is_dropped.load(Ordering::SeqCst)
+                && let Some(event) = latest.event(watch).transpose()
+            {
+                let is_error = event.is_err();
+                call(event);
+                if is_error {
+                    break;
+                }
             }
-            if let Some(task) = queue.tasks.pop_front() {
-                queue.begun += 1;
-                drop(queue);
-                task.run();
-                queue = locked(&self.queue);
-                continue;
+            drop(work);
+            // Who found it locked left a mark before: either it is seen here, or the lock was free.
+            fence(Ordering::SeqCst);
+            if self.is_dropped.load(Ordering::SeqCst) {
+                return self.end();
             }
-            queue.idle += 1;
-            let (after, waited) = self
-                .more
-                .wait_timeout(queue, IDLE)
-                .unwrap_or_else(PoisonError::into_inner);
-            queue = after;
-            queue.idle -= 1;
-            queue.woken = queue.woken.saturating_sub(1);
-            if waited.timed_out() && queue.tasks.is_empty() {
-                queue.threads -= 1;
+            if !self.again.load(Ordering::SeqCst) {
                 return;
             }
         }
     }
 
-    /// Returns when nothing waits, or all others stall: then there is one more to look on.
-    fn look_on(&'static self, mut queue: MutexGuard<'static, Queue>) -> MutexGuard<'static, Queue> {
-        queue.spare += 1;
-        while !queue.tasks.is_empty() {
-            let begun = queue.begun;
-            drop(queue);
-            thread::sleep(PATIENCE);
-            queue = locked(&self.queue);
-            if queue.begun == begun && !queue.tasks.is_empty() {
-                queue.spare -= 1;
-                if queue.threads < THREADS_MAX {
-                    self.grow(queue);
-                    queue = locked(&self.queue);
-                }
-                return queue;
-            }
+    /// Takes the lock, or leaves a mark for who has it.
+    fn begin(&self) -> Option<MutexGuard<'_, Option<Work>>> {
+        let mut work = self.work.try_lock();
+        if work.is_err() {
+            self.again.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            work = self.work.try_lock();
         }
-        queue.spare -= 1;
-        queue
+        // Poisoned by a call that panicked: it is never called again.
+        let work = work.ok()?;
+        if self.again.load(Ordering::Relaxed) {
+            self.again.store(false, Ordering::SeqCst);
+        }
+        Some(work)
+    }
+
+    /// Frees what it holds, unless a call is under way.
+    fn end(&self) {
+        let ended = self.work.try_lock().ok().and_then(|mut work| work.take());
+        drop(ended);
     }
 }
 
-fn workers() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| {
-        thread::available_parallelism()
-            .map_or(2, usize::from)
-            .clamp(2, 16)
-    })
+/// What one thread last told in one turn: most watches want the same again, and nothing that
+/// several threads write is touched for it.
+#[derive(Default)]
+pub(super) struct Latest {
+    position: Option<Position>,
+    step: Option<Arc<Step>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Latest {
+    fn event(&mut self, watch: &mut Watch) -> Result<Option<Event>, ReadError> {
+        let sequence = watch.channel.sequence.load(Ordering::Acquire);
+        if sequence == watch.seen.sequence {
+            return Ok(None);
+        }
+        let now = match self.position {
+            Some(position) if position.sequence == sequence => position,
+            _ => watch.channel.state.lock().position,
+        };
+        self.position = Some(now);
+        watch.advance(now, |watch, from, to| {
+            if let Some(step) = self.step.as_ref().filter(|step| step.is_between(from, to)) {
+                return Ok(step.clone());
+            }
+            // A copy of its own, so that threads do not count its users in the same place.
+            let step = Step::clone(&*watch.channel.step(&watch.store, from, to)?);
+            Ok(self.step.insert(Arc::new(step)).clone())
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::string::ToString;
     use std::sync::mpsc;
+    use std::thread;
     use std::vec::Vec;
 
     use super::*;
@@ -317,6 +252,58 @@ mod tests {
         while told.try_recv().is_ok() {}
         set(99);
         assert!(told.try_recv().is_err(), "dropped: no call begins");
+    }
+
+    #[test]
+    fn callbacks_come_and_go_and_panic_while_all_that_stay_see_the_last() {
+        let repo = Repo::new(Memory::new(Format::Native));
+        let main = repo.branch("main").unwrap();
+        let (tell, told) = mpsc::channel();
+        let watch = || main.watch(Path::default()).unwrap();
+        let stay: Vec<Callback> = (0..50)
+            .map(|n| {
+                let tell = tell.clone();
+                watch().on_event(move |event| tell.send((n, event.unwrap().position())).unwrap())
+            })
+            .collect();
+        let mut last = None;
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    for _ in 0..200 {
+                        let one = watch().on_event(|_| ());
+                        let other = watch().on_event(|_| ());
+                        drop(one);
+                        thread::yield_now();
+                        drop(other);
+                    }
+                });
+            }
+            for n in 0..100 {
+                // More of them than threads can be lost.
+                let bad = watch().on_event(|_| std::panic::resume_unwind(Box::new("expected")));
+                let set = main.change(&info(n), |edit| edit.set("x", n.to_string()));
+                last = Some(set.unwrap().id());
+                drop(bad);
+            }
+        });
+        let mut seen = [None; 50];
+        let mut sequences = [0; 50];
+        while seen.iter().any(|head| *head != last) {
+            let (n, position) = told.recv().unwrap();
+            assert!(position.sequence > sequences[n], "in order, one at a time");
+            (seen[n], sequences[n]) = (position.head, position.sequence);
+        }
+        drop(stay);
+        assert!(
+            locked(&main_audience(&main).tasks).len() <= 1,
+            "none stays behind"
+        );
+    }
+
+    fn main_audience(main: &crate::Branch) -> Arc<Audience> {
+        let watch = main.watch(Path::default()).unwrap();
+        watch.channel.audience.clone()
     }
 
     #[test]
