@@ -45,6 +45,17 @@ pub trait CommitIndex: Send + Sync {
     /// here: who walks checks them.)
     fn parents(&self, position: u32, into: &mut Vec<u32>) -> Result<(), BackendError>;
 
+    /// Tells generation and parents of every commit, in the order of positions, where reading all
+    /// from end to end costs much less than asking for one after the other; else `false`, and nothing
+    /// is told. What walks far asks once.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn all(&self, commit: &mut dyn FnMut(u32, &[u32])) -> Result<bool, BackendError> {
+        let _ = commit;
+        Ok(false)
+    }
+
     /// The committer's time, seconds since 1970.
     ///
     /// # Errors

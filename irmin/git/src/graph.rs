@@ -33,6 +33,7 @@ pub(crate) struct Commits {
 /// One file.
 struct Layer {
     path: PathBuf,
+    id_len: usize,
     source: Source,
     table: Table,
     /// Tree, parents, generation and time of each commit.
@@ -154,34 +155,32 @@ impl CommitIndex for Commits {
     }
 
     fn generation(&self, position: u32) -> Result<u32, BackendError> {
-        let (_, row) = self.row(position)?;
-        Ok(number(row, self.format.id_len() + 8) >> 2)
+        let (layer, row) = self.row(position)?;
+        Ok(layer.generation(row))
     }
 
     fn parents(&self, position: u32, into: &mut Vec<u32>) -> Result<(), BackendError> {
         let (layer, row) = self.row(position)?;
-        let id_len = self.format.id_len();
-        let (first, second) = (number(row, id_len), number(row, id_len + 4));
-        if first != NO_PARENT {
-            into.push(first);
+        layer.parents(row, into)
+    }
+
+    fn all(&self, commit: &mut dyn FnMut(u32, &[u32])) -> Result<bool, BackendError> {
+        let (mut parents, mut listed) = (Vec::new(), 0);
+        for layer in &self.layers {
+            layer.data.each(layer, &mut |row| {
+                parents.clear();
+                layer.parents(row, &mut parents)?;
+                // Each list is for one commit: what comes is bounded by the size of the file.
+                listed += parents.len().saturating_sub(2);
+                if listed > layer.edges.count as usize {
+                    return Err(corrupt(&layer.path, "lists of parents overlap"));
+                }
+                commit(layer.generation(row), &parents);
+                Ok(())
+            })?;
+            listed = 0;
         }
-        if second & MORE_PARENTS == 0 {
-            if second != NO_PARENT {
-                into.push(second);
-            }
-            return Ok(());
-        }
-        for edge in second & !MORE_PARENTS.. {
-            if edge >= layer.edges.count {
-                return Err(corrupt(&layer.path, "a list of parents has no end"));
-            }
-            let parent = number(layer.edges.row(layer, edge)?, 0);
-            into.push(parent & !MORE_PARENTS);
-            if parent & MORE_PARENTS != 0 {
-                break;
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 
     fn time(&self, position: u32) -> Result<i64, BackendError> {
@@ -208,8 +207,8 @@ struct Rows {
     count: u32,
 }
 
-/// How many rows are read at once: about 64 KiB.
-const BLOCK: u64 = 2048;
+/// How many rows are read at once: about 10 KB. Commits that follow one another lie anywhere.
+const BLOCK: u64 = 256;
 
 impl Rows {
     fn new(file: &Source, (at, len): (u64, u64), row_len: usize) -> Rows {
@@ -226,6 +225,17 @@ impl Rows {
             .source
             .borrow(u64::from(at) * self.row_len as u64, self.row_len);
         row.map_err(io("read", &layer.path))
+    }
+
+    /// All rows, one after the other. What was not read before is not kept.
+    fn each(&self, layer: &Layer, row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut spare = Vec::new();
+        for block in 0..self.source.blocks() {
+            let block = self.source.pass(block, &mut spare);
+            let block = block.map_err(io("read", &layer.path))?;
+            block.chunks_exact(self.row_len).try_for_each(&mut *row)?;
+        }
+        Ok(())
     }
 }
 
@@ -278,11 +288,42 @@ impl Layer {
         }
         Ok(Some(Layer {
             path: path.into(),
+            id_len,
             data: Rows::new(&source, data, id_len + 16),
             edges: Rows::new(&source, found[3].unwrap_or_default(), 4),
             source,
             table,
             before,
         }))
+    }
+
+    /// What the row of a commit says is its generation.
+    fn generation(&self, row: &[u8]) -> u32 {
+        number(row, self.id_len + 8) >> 2
+    }
+
+    /// The parents that the row of a commit tells.
+    fn parents(&self, row: &[u8], into: &mut Vec<u32>) -> Result<()> {
+        let (first, second) = (number(row, self.id_len), number(row, self.id_len + 4));
+        if first != NO_PARENT {
+            into.push(first);
+        }
+        if second & MORE_PARENTS == 0 {
+            if second != NO_PARENT {
+                into.push(second);
+            }
+            return Ok(());
+        }
+        for edge in second & !MORE_PARENTS.. {
+            if edge >= self.edges.count {
+                return Err(corrupt(&self.path, "a list of parents has no end"));
+            }
+            let parent = number(self.edges.row(self, edge)?, 0);
+            into.push(parent & !MORE_PARENTS);
+            if parent & MORE_PARENTS != 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 }

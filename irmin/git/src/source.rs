@@ -79,6 +79,23 @@ impl Source {
         Ok(slot.get_or_init(|| bytes.into()))
     }
 
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.blocks.len() as u64
+    }
+
+    /// A block, as it is kept; one that was not read before is read into `spare` and not kept.
+    pub(crate) fn pass<'a>(&'a self, number: u64, spare: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        if let Some(block) = self.blocks[number as usize].get() {
+            return Ok(block);
+        }
+        let start = number * self.block;
+        spare.resize(self.block.min(self.length - start) as usize, 0);
+        let file = self.file.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
+        file.read_exact_at(spare, self.start + start)?;
+        Ok(spare)
+    }
+
     /// Fills `out` with the bytes from `at` on; an error of kind `UnexpectedEof` if there are not so many.
     pub(crate) fn fill(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
         self.inside(at, out.len())?;

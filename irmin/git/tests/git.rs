@@ -454,6 +454,17 @@ fn the_commit_graph_tells_parents_and_generations() {
                 let tree = git(at, &["rev-parse", &format!("{id}^{{tree}}")]);
                 assert_eq!(index.tree(position(id)).unwrap().to_string(), tree.trim());
             }
+            let mut at_once = Vec::new();
+            let told = index.all(&mut |generation, parents| {
+                at_once.push((generation, parents.to_vec()));
+            });
+            assert!(told.unwrap());
+            let one_by_one = (0..index.len()).map(|at| {
+                let mut parents = Vec::new();
+                index.parents(at, &mut parents).unwrap();
+                (index.generation(at).unwrap(), parents)
+            });
+            assert_eq!(at_once, one_by_one.collect::<Vec<_>>());
             let again = store.commit_index().unwrap().unwrap();
             assert!(Arc::ptr_eq(&index, &again), "the same while it is the same");
             // The same from one file.

@@ -381,6 +381,7 @@ fn damaged_commit_graphs_are_errors() {
             index.time(at)?;
             index.generation(at)?;
         }
+        let _ = index.all(&mut |_, _| {});
         let repo = irmin::Repo::new(store);
         let head = repo.named(head.clone()).head().unwrap().unwrap();
         let root = head.log().last().unwrap().unwrap();

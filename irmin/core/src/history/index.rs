@@ -8,6 +8,7 @@ use core::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use spin::RwLock;
 
+use super::order::Order;
 use crate::raw::CommitData;
 use crate::store::object;
 use crate::{Backend, BackendError, CommitIndex, Id, Kind, ReadError};
@@ -25,13 +26,14 @@ pub(crate) struct Index {
 /// The numbers of an older graph were used: the question has to be asked again.
 pub(super) struct Outdated;
 
-/// The graph at one moment. Nodes below `known` are positions in the backend's index; after them
-/// come those that were read.
+/// The graph at one moment. Nodes below `known` are positions in the backend's index, or ranks once
+/// it was put in order; after them come those that were read.
 #[derive(Default)]
 pub(super) struct Graph {
     /// Counts how often all was forgotten.
     epoch: u64,
     index: Option<Arc<dyn CommitIndex>>,
+    order: Option<Arc<Order>>,
     known: u32,
     shallow: Arc<[Id]>,
     hasher: DefaultHashBuilder,
@@ -53,8 +55,11 @@ struct Node {
 
 const NOT_READ: u32 = u32::MAX;
 
-/// How many steps are made before others have their turn.
-const TURN: usize = 1024;
+/// How many steps are made before others have their turn. Few in tests, whose histories are short.
+const TURN: usize = if cfg!(test) { 4 } else { 1024 };
+/// Whoever walks over such a part of the backend's index puts it in order, for all who come later
+/// too: that costs less than to read so much of it here and there.
+const WORTH_ORDER: usize = 256;
 
 /// One question about the graph.
 #[derive(Clone)]
@@ -62,11 +67,12 @@ pub(super) struct Asking<'a> {
     backend: &'a dyn Backend,
     index: &'a Index,
     known: Option<Arc<dyn CommitIndex>>,
+    order: Option<Arc<Order>>,
     shallow: Arc<[Id]>,
     epoch: u64,
 }
 
-/// What stops a question: an answer that cannot be had, or a graph that changed meanwhile.
+/// What stops a question: an answer that cannot be had, or a graph that was made anew meanwhile.
 pub(super) enum Stop {
     Outdated,
     Failed(ReadError),
@@ -118,6 +124,7 @@ impl Index {
             backend,
             index: self,
             known: graph.index.clone(),
+            order: graph.order.clone(),
             shallow: graph.shallow.clone(),
             epoch: graph.epoch,
         };
@@ -178,11 +185,32 @@ impl Asking<'_> {
         Ok(node)
     }
 
+    /// The node of a commit that the backend's index has.
     fn position(&self, id: &Id) -> Result<Option<u32>, BackendError> {
-        match &self.known {
-            Some(index) => index.position(id),
-            None => Ok(None),
+        let Some(index) = &self.known else {
+            return Ok(None);
+        };
+        let position = index.position(id)?;
+        Ok(match &self.order {
+            Some(order) => position.and_then(|position| order.rank(position)),
+            None => position,
+        })
+    }
+
+    /// Called now and then by a question that has made so many turns: if it has come far the
+    /// backend's index is put in order, and the question begins again.
+    pub(super) fn went_on(&self, turns: usize) -> Result<(), Stop> {
+        let Some(index) = self.known.as_ref().filter(|_| self.order.is_none()) else {
+            return Ok(());
+        };
+        if turns * TURN < index.len() as usize / WORTH_ORDER {
+            return Ok(());
         }
+        let Some(order) = Order::of(&**index)? else {
+            return Ok(());
+        };
+        self.write(|graph| graph.put_in(order))?;
+        Err(Stop::Outdated)
     }
 
     /// Finds a node's parents and generation. All commits before it that are not known yet, back to
@@ -218,7 +246,7 @@ impl Asking<'_> {
     }
 }
 
-/// Parents, each with its position if the backend's index has it.
+/// Parents, each with its node if the backend's index has it.
 type Links = Vec<(Id, Option<u32>)>;
 
 /// What is to be done to know a generation.
@@ -232,9 +260,22 @@ impl Graph {
     pub(super) fn id(&self, node: u32) -> Result<Id, BackendError> {
         match (&self.index, self.own(node)) {
             (_, Some(node)) => Ok(node.id),
-            (Some(index), None) => index.id(node),
+            (Some(index), None) => match &self.order {
+                Some(order) => index.id(order.position(node)),
+                None => index.id(node),
+            },
             (None, None) => unreachable!("without an index all nodes are read"),
         }
+    }
+
+    /// From now on nodes below `known` are ranks.
+    fn put_in(&mut self, order: Order) {
+        for parent in &mut self.parents {
+            // One that is not in the index stays what it is.
+            *parent = order.rank(*parent).unwrap_or(*parent);
+        }
+        self.order = Some(Arc::new(order));
+        self.epoch += 1;
     }
 
     fn own(&self, node: u32) -> Option<&Node> {
@@ -245,7 +286,10 @@ impl Graph {
     pub(super) fn generation(&self, node: u32) -> Result<Option<u32>, BackendError> {
         let generation = match (&self.index, self.own(node)) {
             (_, Some(node)) => node.generation,
-            (Some(index), None) => index.generation(node)?.max(1),
+            (Some(index), None) => match &self.order {
+                Some(order) => order.generation(node),
+                None => index.generation(node)?.max(1),
+            },
             (None, None) => unreachable!("without an index all nodes are read"),
         };
         Ok((generation > 0).then_some(generation))
@@ -264,7 +308,10 @@ impl Graph {
                 into.extend_from_slice(&self.parents[range]);
             }
             (Some(index), None) => {
-                index.parents(node, into)?;
+                match &self.order {
+                    Some(order) => order.parents(node, into),
+                    None => index.parents(node, into)?,
+                }
                 if into.iter().any(|parent| *parent >= self.known) {
                     return Err(contradiction());
                 }

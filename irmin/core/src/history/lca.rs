@@ -30,14 +30,17 @@ impl Index {
             let mut search = Search::new(limit);
             search.begin(asking, ours, OURS)?;
             search.begin(asking, theirs, THEIRS)?;
-            let mut found = Vec::new();
+            let (mut found, mut turns) = (Vec::new(), 0);
             let end = loop {
                 let step =
                     asking.read(|graph, steps| search.ancestors(graph, steps, &mut found))?;
                 match step {
                     Step::End(end) => break end,
                     Step::Unknown(node) => asking.know(node)?,
-                    Step::More => {}
+                    Step::More => {
+                        turns += 1;
+                        asking.went_on(turns)?;
+                    }
                 }
             };
             Ok((found, end))
@@ -63,11 +66,15 @@ impl Index {
             let goal = asking.load(ancestor)?;
             let mut search = Search::new(usize::MAX);
             search.begin(asking, &[*of], OURS)?;
+            let mut turns = 0;
             loop {
                 match asking.read(|graph, steps| search.reaches(graph, steps, goal))? {
                     Step::End(is_ancestor) => return Ok(is_ancestor),
                     Step::Unknown(node) => asking.know(node)?,
-                    Step::More => {}
+                    Step::More => {
+                        turns += 1;
+                        asking.went_on(turns)?;
+                    }
                 }
             }
         })

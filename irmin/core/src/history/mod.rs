@@ -3,6 +3,7 @@
 mod index;
 mod lca;
 mod log;
+mod order;
 
 pub(crate) use index::Index;
 pub use log::Log;

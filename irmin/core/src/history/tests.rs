@@ -182,6 +182,8 @@ struct Table {
     parents: Vec<Vec<u32>>,
     generations: Vec<u32>,
     commits: Vec<(i64, Id)>,
+    /// It cannot be read from end to end.
+    is_plain: bool,
 }
 
 impl Table {
@@ -218,6 +220,15 @@ impl CommitIndex for Table {
     fn parents(&self, position: u32, into: &mut Vec<u32>) -> Result<(), BackendError> {
         into.extend_from_slice(&self.parents[position as usize]);
         Ok(())
+    }
+    fn all(&self, commit: &mut dyn FnMut(u32, &[u32])) -> Result<bool, BackendError> {
+        if self.is_plain {
+            return Ok(false);
+        }
+        for (generation, parents) in self.generations.iter().zip(&self.parents) {
+            commit(*generation, parents);
+        }
+        Ok(true)
     }
     fn time(&self, position: u32) -> Result<i64, BackendError> {
         Ok(self.commits[position as usize].0)
@@ -267,7 +278,7 @@ proptest! {
     #[test]
     fn an_index_of_some_of_the_commits_changes_no_answer(
         shape in shapes(), cut in any::<prop::sample::Index>(), later in any::<prop::sample::Index>(),
-        a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>(),
+        a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>(), is_plain: bool,
     ) {
         let plain = Repo::new(Memory::new(Format::Native));
         let commits = history(&plain, &shape);
@@ -280,7 +291,8 @@ proptest! {
         let mut ends = [0, cut.index(commits.len()), later.index(commits.len())];
         ends.sort_unstable();
         for end in ends {
-            *backend.index.lock() = (end > 0).then(|| Arc::new(Table::of(&copies[..end])));
+            let table = Table { is_plain, ..Table::of(&copies[..end]) };
+            *backend.index.lock() = (end > 0).then(|| Arc::new(table));
             let (a, b) = (&copies[x], &copies[y]);
             prop_assert_eq!(repo.lcas(a, b).unwrap(), plain.lcas(&commits[x], &commits[y]).unwrap());
             prop_assert_eq!(a.has_ancestor(b).unwrap(), commits[x].has_ancestor(&commits[y]).unwrap());
@@ -310,17 +322,74 @@ fn an_index_that_contradicts_itself_is_damage_and_no_endless_search() {
         |table| table.generations[3] = 99,
     ];
     for spoil in spoil {
-        let mut table = Table::of(&commits);
-        spoil(&mut table);
-        *backend.index.lock() = Some(Arc::new(table));
-        let result = repo.lcas(&commits[8], &commits[1]);
-        let damaged = matches!(
-            result,
-            Err(HistoryError::Read(ReadError::Backend(
-                BackendError::Corrupt { .. }
-            )))
-        );
-        assert!(damaged, "{result:?}");
+        for is_plain in [true, false] {
+            let mut table = Table::of(&commits);
+            spoil(&mut table);
+            table.is_plain = is_plain;
+            *backend.index.lock() = Some(Arc::new(table));
+            let result = repo.lcas(&commits[8], &commits[1]);
+            let damaged = matches!(
+                result,
+                Err(HistoryError::Read(ReadError::Backend(
+                    BackendError::Corrupt { .. }
+                )))
+            );
+            assert!(damaged, "{result:?}");
+        }
+    }
+}
+
+#[test]
+fn commits_that_came_before_an_index_was_put_in_order_stay_known() {
+    let backend = Arc::new(Indexed {
+        memory: Memory::new(Format::Native),
+        index: spin::Mutex::default(),
+    });
+    let repo = Repo::new(backend.clone());
+    let mut commits = std::vec![commit(&repo, &[], 0)];
+    for n in 1..60 {
+        // Of two lines that join now and then; the last has many parents.
+        let parents = match n {
+            59 => std::vec![&commits[55], &commits[3], &commits[8], &commits[58]],
+            _ if n % 7 == 0 => std::vec![&commits[n - 1], &commits[n - 2]],
+            _ => std::vec![&commits[n.max(2) - 2]],
+        };
+        let next = commit(&repo, &parents, n);
+        commits.push(next);
+    }
+    // Positions say nothing about history.
+    let mut shuffled = Table::default();
+    let table = Table::of(&commits);
+    let at = |old: u32| old * 37 % 60;
+    let back: Vec<usize> = (0..60)
+        .map(|new| (0..60).find(|old| at(*old) == new).unwrap() as usize)
+        .collect();
+    for old in back {
+        shuffled.ids.push(table.ids[old]);
+        shuffled.generations.push(table.generations[old]);
+        shuffled.commits.push(table.commits[old]);
+        let parents = table.parents[old].iter().map(|parent| at(*parent));
+        shuffled.parents.push(parents.collect());
+    }
+    *backend.index.lock() = Some(Arc::new(shuffled));
+    let (a, b) = (
+        commit(&repo, &[&commits[59], &commits[20]], 60),
+        commit(&repo, &[&commits[57], &commits[33]], 61),
+    );
+    let c = commit(&repo, &[&a], 62);
+    // Near, so that what came later is known with positions; far; near again.
+    assert_eq!(repo.lcas(&c, &a).unwrap(), [a.id()]);
+    for (x, y) in [(&c, &b), (&b, &commits[58]), (&c, &commits[2]), (&c, &a)] {
+        let common: BTreeSet<Id> = ancestors(&repo, x.id())
+            .intersection(&ancestors(&repo, y.id()))
+            .copied()
+            .collect();
+        let best = common.iter().filter(|id| {
+            let mut others = common.iter().filter(|other| other != id);
+            !others.any(|other| ancestors(&repo, *other).contains(*id))
+        });
+        assert_eq!(repo.lcas(x, y).unwrap(), best.copied().collect::<Vec<_>>());
+        assert_eq!(x.has_ancestor(y).unwrap(), common.contains(&y.id()));
     }
 }
 
