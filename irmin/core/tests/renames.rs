@@ -5,80 +5,169 @@ mod common;
 use std::collections::BTreeSet;
 
 use irmin::merge::{Conflict, FollowRenames, Merge, Three, files_as_git};
-use irmin::{Commit, Format, Info, Memory, Mode, Repo, Signature, Tree};
+use irmin::{Commit, Format, Id, Info, Memory, Mode, Repo, Signature, Tree, TreeEdit};
 
 use common::{Git, Random};
 
-const DIRS: [&str; 6] = ["", "d/", "e/", "d/s/", "e/s/", "f/s/t/"];
-const NAMES: [&str; 6] = ["a", "b", "x.c", "y.c", "d", "s"];
-
-fn random_path(random: &mut Random) -> String {
-    let dir = DIRS[random.below(DIRS.len())];
-    format!("{dir}{}", NAMES[random.below(NAMES.len())])
+/// Where files are, how many, and how long: few of a few names that are in each other's way, or more
+/// of them in directories that move as a whole.
+struct World {
+    dirs: &'static [&'static str],
+    names: &'static [&'static str],
+    files: usize,
+    lines: usize,
 }
 
-/// Lines, most of which only files of the same kind have.
-fn lines(random: &mut Random) -> Vec<String> {
-    let kind = random.below(6);
-    let line = |random: &mut Random| match random.below(5) {
-        0 => format!("{}\n", random.below(3)),
-        _ => format!("line {} of {kind}\n", random.below(9)),
-    };
-    (0..random.below(12)).map(|_| line(random)).collect()
-}
+const WORLDS: [World; 2] = [
+    World {
+        dirs: &["", "d/", "e/", "d/s/", "e/s/", "f/s/t/"],
+        names: &["a", "b", "x.c", "y.c", "d", "s"],
+        files: 4,
+        lines: 12,
+    },
+    World {
+        dirs: &[
+            "",
+            "doc/",
+            "src/",
+            "src/lib/",
+            "src/lib/io/",
+            "src/bin/",
+            "test/",
+            "test/lib/",
+            "ü/",
+        ],
+        names: &[
+            "mod.rs", "main.rs", "Makefile", "README", "a", "b", "c", "d", "e", "f g", "lib",
+        ],
+        files: 24,
+        lines: 30,
+    },
+];
 
-fn edited(random: &mut Random, text: &str) -> String {
-    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_string).collect();
-    for _ in 0..1 + random.below(2) {
-        let at = random.below(lines.len() + 1);
-        match random.below(3) {
-            0 if at < lines.len() => drop(lines.remove(at)),
-            1 if at < lines.len() => lines[at] = format!("other {}\n", random.below(4)),
-            _ => lines.insert(at, format!("new {}\n", random.below(4))),
-        }
+impl World {
+    fn path(&self, random: &mut Random) -> String {
+        let dir = self.dirs[random.below(self.dirs.len())];
+        format!("{dir}{}", self.names[random.below(self.names.len())])
     }
-    lines.concat()
-}
 
-/// Changes some files: edits, moves with and without an edit, moves of whole directories, removals,
-/// files where directories are, modes, links, copies.
-fn changed(random: &mut Random, tree: &Tree) -> Tree {
-    let mut edit = tree.edit();
-    for _ in 0..1 + random.below(4) {
+    /// A directory, an old one or a new one.
+    fn dir(&self, random: &mut Random) -> String {
+        let dirs: Vec<_> = self.dirs[1..].iter().chain(&["g/", "g/s/", "h/"]).collect();
+        dirs[random.below(dirs.len())].trim_end_matches('/').into()
+    }
+
+    /// Lines, most of which only files of the same kind have.
+    fn text(&self, random: &mut Random) -> String {
+        let kind = random.below(self.files + 2);
+        let end = ["\n", "\n", "\n", "\n", "\r\n", " "][random.below(6)];
+        let line = |random: &mut Random| match random.below(5) {
+            0 => format!("{}{end}", random.below(3)),
+            _ => format!("line {} of {kind}{end}", random.below(self.lines)),
+        };
+        (0..random.below(self.lines))
+            .map(|_| line(random))
+            .collect()
+    }
+
+    fn edited(&self, random: &mut Random, text: &str) -> String {
+        let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_string).collect();
+        for _ in 0..1 + random.below(1 + self.lines / 6) {
+            let at = random.below(lines.len() + 1);
+            match random.below(3) {
+                0 if at < lines.len() => drop(lines.remove(at)),
+                1 if at < lines.len() => lines[at] = format!("other {}\n", random.below(4)),
+                _ => lines.insert(at, format!("new {}\n", random.below(4))),
+            }
+        }
+        lines.concat()
+    }
+
+    /// Changes some files: edits, moves with and without an edit, moves of whole directories and of
+    /// parts, removals, files where directories are, modes, links, modules, copies.
+    fn changed(&self, random: &mut Random, tree: &Tree) -> Tree {
+        let mut edit = tree.edit();
+        for _ in 0..1 + random.below(4) {
+            self.change(random, &mut edit);
+        }
+        edit.finish().unwrap()
+    }
+
+    fn change(&self, random: &mut Random, edit: &mut TreeEdit) {
         let now = edit.finish().unwrap();
         let files: Vec<String> = now.walk().map(|file| file.unwrap().0.to_string()).collect();
-        let to = random_path(random);
+        let to = self.path(random);
         if files.is_empty() || random.below(6) == 0 {
             // What is in the way goes.
-            edit.remove(to.split('/').next().unwrap()).unwrap();
-            let text = lines(random).concat();
-            match random.below(12) {
-                0 => edit.set_mode(&to, Mode::Link, "target").unwrap(),
-                1 => edit.set(&to, format!("\0{text}")).unwrap(),
-                _ => edit.set(&to, text).unwrap(),
+            let mut way = to.clone();
+            while let Some((dir, _)) = way.rsplit_once('/') {
+                way = dir.to_string();
+                if edit
+                    .mode(&way)
+                    .unwrap()
+                    .is_some_and(|mode| mode != Mode::Dir)
+                {
+                    edit.remove(&way).unwrap();
+                }
             }
-            continue;
+            if random.below(3) > 0 {
+                edit.remove(&to).unwrap();
+            }
+            let text = self.text(random);
+            let _ = match random.below(16) {
+                0 => edit.set_mode(&to, Mode::Link, ["target", "other"][random.below(2)]),
+                1 => edit.set(&to, format!("\0{text}")),
+                2 => edit.set_module(&to, module(random, &now)),
+                _ => edit.set(&to, text),
+            };
+            return;
         }
         let from = files[random.below(files.len())].clone();
-        let text = String::from_utf8(edit.get(&from).unwrap().unwrap().to_vec()).unwrap();
-        match random.below(8) {
+        let Some(text) = edit.get(&from).unwrap() else {
+            edit.remove(&from).unwrap();
+            return;
+        };
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let dir = from.rsplit_once('/').map_or("", |(dir, _)| dir);
+        match random.below(10) {
             0 => drop(edit.remove(&from).unwrap()),
-            1 | 2 => edit.set(&from, edited(random, &text)).unwrap(),
+            1 | 2 => edit.set(&from, self.edited(random, &text)).unwrap(),
             3 => drop(edit.set(&to, text)),
             4 => drop(edit.set_mode(&from, Mode::Executable, text)),
             5 | 6 => {
+                let name = from.rsplit('/').next().unwrap();
+                let to = match random.below(2) {
+                    0 => to,
+                    _ => format!("{}/{name}", self.dir(random)),
+                };
                 if edit.rename(&from, &to).is_ok() && random.below(2) == 0 {
-                    edit.set(&to, edited(random, &text)).unwrap();
+                    edit.set(&to, self.edited(random, &text)).unwrap();
                 }
             }
+            7 => {
+                // Most of a directory.
+                let to = self.dir(random);
+                for file in files.iter().filter(|file| file.starts_with(dir)) {
+                    let name = file[dir.len()..].trim_start_matches('/');
+                    if random.below(5) > 0 {
+                        let _ = edit.rename(file, format!("{to}/{name}"));
+                    }
+                }
+            }
+            8 => drop(edit.rename(dir, self.dir(random))),
             _ => {
-                let dir = from.rsplit_once('/').map_or("d", |(dir, _)| dir);
-                let to = ["d", "e", "g", "d/s", "g/s", "h"][random.below(6)];
-                let _ = edit.rename(dir, to);
+                let into = self.dir(random);
+                let name = dir.rsplit('/').next().unwrap();
+                let _ = edit.rename(dir, format!("{into}/{name}"));
             }
         }
     }
-    edit.finish().unwrap()
+}
+
+/// A commit of another repository.
+fn module(random: &mut Random, tree: &Tree) -> Id {
+    let bytes = vec![1 + random.below(3) as u8; tree.id().as_bytes().len()];
+    Id::from_bytes(&bytes).unwrap()
 }
 
 fn commit(repo: &Repo, tree: &Tree, parents: &[&Commit], n: usize) -> Commit {
@@ -94,14 +183,14 @@ fn merged(repo: &Repo, a: &Commit, b: &Commit) -> Merge {
 }
 
 /// Pairs of commits to merge: two branches that merge each other again and again.
-fn history(random: &mut Random, repo: &Repo) -> Vec<[Commit; 2]> {
+fn history(random: &mut Random, repo: &Repo, world: &World) -> Vec<[Commit; 2]> {
     let mut first = repo.empty_tree();
-    for _ in 0..4 {
-        first = changed(random, &first);
+    for _ in 0..world.files {
+        first = world.changed(random, &first);
     }
     let base = commit(repo, &first, &[], 0);
     let mut tips = [1, 2].map(|n| {
-        let tree = changed(random, &base.tree());
+        let tree = world.changed(random, &base.tree());
         commit(repo, &tree, &[&base], n)
     });
     let mut pairs = Vec::new();
@@ -114,11 +203,11 @@ fn history(random: &mut Random, repo: &Repo) -> Vec<[Commit; 2]> {
             let tree = merge.tree().unwrap_or_else(|_| ours.tree());
             let tree = match random.below(3) {
                 0 => tree,
-                _ => changed(random, &tree),
+                _ => world.changed(random, &tree),
             };
             let n = 3 + 2 * round + side;
             tips[side] = match random.below(4) {
-                0 => commit(repo, &changed(random, &ours.tree()), &[ours], n),
+                0 => commit(repo, &world.changed(random, &ours.tree()), &[ours], n),
                 _ => commit(repo, &tree, &[ours, theirs], n),
             };
         }
@@ -148,29 +237,36 @@ fn of_irmin(merge: &Merge) -> Outcome {
     )
 }
 
-/// The same of Git; `None` where it stops at an assertion of its own, or loses a file: of a file that
-/// moves away from a directory with its renamed directory it forgets our version (a mode of zeros).
-fn of_git(git: &Git, ids: &[String; 2]) -> Option<Outcome> {
-    let args = ["merge-tree", "--write-tree", "-z", &ids[0], &ids[1]];
-    let (text, is_clean) = git.try_run(&args, "");
-    if text.contains("Assertion") {
-        return None;
-    }
-    // The tree, then mode, id, stage and path of each version in conflict, up to an empty line.
+/// The same of Git, and what it says.
+fn of_git(git: &Git, ids: &[String; 2]) -> (Outcome, String) {
+    let (told, _) = git.try_run(
+        &["merge-tree", "--write-tree", "--messages", &ids[0], &ids[1]],
+        "",
+    );
+    let args = ["merge-tree", "--write-tree", "--name-only", "--no-messages"];
+    let (text, is_clean) = git.try_run(&[&args[..], &["-z", &ids[0], &ids[1]]].concat(), "");
     let mut lines = text.split('\0');
     let tree = lines.next().unwrap_or_default().to_string();
-    let stages: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
-    if stages.iter().any(|stage| stage.starts_with("000000 ")) {
-        return None;
-    }
-    let path = |stage: &&str| stage.split_once('\t').unwrap().1.to_string();
-    let mut paths: Vec<String> = stages.iter().map(path).collect();
-    paths.dedup();
-    Some((is_clean, tree, paths))
+    let paths = lines.filter(|path| !path.is_empty());
+    ((is_clean, tree, paths.map(str::to_string).collect()), told)
+}
+
+/// Whether Git 2.47 stops at an assertion of its own, or is known to lose a file: one that a renamed
+/// directory takes along from where a directory was, whose version it forgets (its mode is 0), or one
+/// that a renamed directory brings back to where it was.
+fn is_unsound(told: &str) -> bool {
+    told.contains("Assertion")
+        || told.contains("\n000000 ")
+        || told.lines().any(|line| {
+            let line = line.strip_prefix("CONFLICT (file location): ");
+            let renamed = line.and_then(|line| line.split_once(" renamed to "));
+            renamed.is_some_and(|(old, rest)| rest.ends_with(&format!(" be moved to {old}.")))
+        })
 }
 
 /// Histories that cross often, of many renames. `SEED` repeats one, `RUNS` makes more, and with
-/// `KEEP_GOING` all that differ are printed.
+/// `KEEP_GOING` all that differ are printed. Git 2.47 is the measure; 2.55 merges one in four hundred of
+/// these in another way.
 #[test]
 fn git_merges_histories_with_renames_the_same() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -183,26 +279,25 @@ fn git_merges_histories_with_renames_the_same() {
         };
         let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
         let repo = Repo::new(Memory::new(format));
-        let pairs = history(&mut random, &repo);
+        let pairs = history(&mut random, &repo, &WORLDS[(seed / 2 % 2) as usize]);
         let git = Git::new(format);
         git.take(&repo);
         for (round, [a, b]) in pairs.iter().enumerate() {
             let ids = [a, b].map(|commit| commit.id().to_string());
             let merge = merged(&repo, a, b);
-            let ours = of_irmin(&merge);
-            match of_git(&git, &ids) {
-                None => unsound += 1,
-                Some(theirs) if ours == theirs => same += 1,
-                Some(theirs) => {
-                    differ += 1;
-                    let told = git
-                        .try_run(&["merge-tree", "--write-tree", &ids[0], &ids[1]], "")
-                        .0;
-                    println!("seed {seed}, round {round}: {ours:?}, git {theirs:?}\n{told}");
-                    if std::env::var("KEEP_GOING").is_err() {
-                        panic!("SEED={seed} repeats it: {:#?}", merge.conflicts());
-                    }
-                }
+            let (ours, (theirs, told)) = (of_irmin(&merge), of_git(&git, &ids));
+            if ours == theirs {
+                same += 1;
+            } else if is_unsound(&told) {
+                unsound += 1;
+            } else {
+                differ += 1;
+                println!("seed {seed}, round {round}: {ours:?}, git {theirs:?}\n{told}");
+                assert!(
+                    std::env::var("KEEP_GOING").is_ok(),
+                    "SEED={seed} repeats it: {:#?}",
+                    merge.conflicts()
+                );
             }
         }
     }

@@ -3,6 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use hashbrown::HashMap;
+
 use super::detect::{Need, last_name};
 use super::table;
 use crate::Path;
@@ -13,8 +15,9 @@ pub(super) struct Counts(BTreeMap<Path, To>);
 
 #[derive(Default)]
 struct To {
-    /// In the order in which they were met.
-    dirs: Vec<(Path, usize)>,
+    dirs: HashMap<Path, usize>,
+    /// These in the order in which they were met.
+    order: Vec<Path>,
     /// Files that may still be found to be renamed.
     unknown: usize,
 }
@@ -34,10 +37,13 @@ impl Counts {
                 return;
             }
             if is_first || *need == Need::Itself {
-                let dirs = &mut self.0.entry(old.clone()).or_default().dirs;
-                match dirs.iter_mut().find(|(dir, _)| *dir == new) {
-                    Some((_, count)) => *count += 1,
-                    None => dirs.push((new.clone(), 1)),
+                let to = self.0.entry(old.clone()).or_default();
+                match to.dirs.get_mut(&new) {
+                    Some(count) => *count += 1,
+                    None => {
+                        to.dirs.insert(new.clone(), 1);
+                        to.order.push(new.clone());
+                    }
                 }
             }
             is_first = false;
@@ -55,11 +61,9 @@ impl Counts {
     /// first.
     pub(super) fn guesses(&self) -> BTreeMap<Path, Path> {
         let best = |to: &To| {
-            let most = to.dirs.iter().map(|(_, count)| *count).max()?;
-            let order = table::order(to.dirs.iter().map(|(dir, _)| dir.clone()).collect());
-            order
-                .into_iter()
-                .find(|dir| to.dirs.contains(&(dir.clone(), most)))
+            let most = to.dirs.values().max()?;
+            let mut order = table::order(to.order.clone()).into_iter();
+            order.find(|dir| to.dirs.get(dir) == Some(most))
         };
         let all = self.0.iter();
         all.filter_map(|(dir, to)| Some((dir.clone(), best(to)?)))
@@ -69,7 +73,7 @@ impl Counts {
     /// Whether more renames of files in it cannot change where most of them went.
     pub(super) fn is_decided(&self, dir: &Path) -> bool {
         self.0.get(dir).is_some_and(|to| {
-            let mut counts: Vec<usize> = to.dirs.iter().map(|(_, count)| *count).collect();
+            let mut counts: Vec<usize> = to.dirs.values().copied().collect();
             counts.sort_unstable_by(|a, b| b.cmp(a));
             let second = counts.get(1).copied().unwrap_or(0);
             counts.first().copied().unwrap_or(0) > second + to.unknown
@@ -85,7 +89,7 @@ impl Counts {
     /// For each directory the one to which most of its files went; `None` if as many went to another.
     pub(super) fn majorities(&self) -> Vec<(Path, Option<Path>)> {
         let majority = |(dir, to): (&Path, &To)| {
-            let most = to.dirs.iter().map(|(_, count)| *count).max()?;
+            let most = to.dirs.values().max()?;
             let mut best = to.dirs.iter().filter(|(_, count)| *count == most);
             let first = best.next()?.0.clone();
             Some((dir.clone(), best.next().is_none().then_some(first)))

@@ -1,7 +1,7 @@
 //! Which added file is a removed one under another name: those with the same contents first, then
 //! those with the same last name that are very similar, then the most similar ones.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -123,7 +123,7 @@ impl<'a> Search<'a> {
     ) -> Search<'a> {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for (at, pair) in changes.pairs.iter().enumerate() {
-            // Empty files say nothing.
+            // Empty files are not renamed.
             let is_full = |file: &Option<File>| {
                 file.as_ref()
                     .is_some_and(|file| !empty.contains(&file.entry.content))
@@ -208,30 +208,21 @@ impl<'a> Search<'a> {
 
     /// Removed files and the added ones with the same contents.
     fn same_contents(&self) -> Vec<(usize, usize)> {
-        let mut same: HashMap<&Content, Vec<usize>> = HashMap::new();
+        let key = |file: &File| (file.entry.content.clone(), kind_of(file.entry.mode));
+        let mut same: HashMap<_, VecDeque<usize>> = HashMap::new();
         for &at in &self.old {
-            same.entry(&self.old_file(at).entry.content)
+            same.entry(key(self.old_file(at)))
                 .or_default()
-                .push(at);
+                .push_back(at);
         }
-        let mut is_found = self.is_found.clone();
         let mut found = Vec::new();
         for &new in &self.new {
-            let entry = &self.new_file(new).entry;
-            let Some(olds) = same.get(&entry.content) else {
+            let Some(olds) = same.get_mut(&key(self.new_file(new))) else {
                 continue;
             };
-            let fits = |old: &&usize| {
-                let mode = self.old_file(**old).entry.mode;
-                !is_found[**old] && (mode == entry.mode || (is_file(mode) && is_file(entry.mode)))
-            };
-            let mut first = olds.iter().filter(fits).take(SAME_MAX);
-            let best = match first.clone().find(|old| self.is_same_name(**old, new)) {
-                None => first.next(),
-                best => best,
-            };
-            if let Some(&old) = best {
-                is_found[old] = true;
+            let mut first = olds.iter().take(SAME_MAX);
+            let best = first.position(|old| self.is_same_name(*old, new));
+            if let Some(old) = olds.remove(best.unwrap_or(0)) {
                 found.push((old, new));
             }
         }
@@ -416,6 +407,11 @@ fn rank(candidate: &Option<Candidate>) -> Option<(u32, bool)> {
 
 pub(super) fn is_file(mode: Mode) -> bool {
     matches!(mode, Mode::File | Mode::Executable)
+}
+
+/// File, link or module.
+pub(super) fn kind_of(mode: Mode) -> Mode {
+    if is_file(mode) { Mode::File } else { mode }
 }
 
 pub(super) fn last_name(path: &Path) -> &[u8] {

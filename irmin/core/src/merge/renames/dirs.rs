@@ -37,11 +37,8 @@ impl Merging<'_> {
             for side in [0, 1] {
                 moved[side] = self.majorities(side);
             }
-            let both: Vec<Path> = moved[0]
-                .keys()
-                .filter(|dir| moved[1].contains_key(*dir))
-                .cloned()
-                .collect();
+            let is_in_other = |dir: &&Path| moved[1].contains_key(*dir);
+            let both: BTreeSet<Path> = moved[0].keys().filter(is_in_other).cloned().collect();
             for side in &mut moved {
                 side.retain(|dir, _| !both.contains(dir));
             }

@@ -141,19 +141,19 @@ impl Merging<'_> {
 
     /// A name beside a path, for what one side has there.
     fn beside(&self, path: &Path, side: usize) -> Result<Path, ReadError> {
-        let label = self.names[side].replace('/', "_");
+        let label = self.names[side].replace(['/', '\0'], "_");
         let mut name = [path.as_bytes(), b"~", label.as_bytes()].concat();
         let end = name.len();
-        for number in 0.. {
-            // A label may hold what no name can.
-            let Ok(path) = Path::new(&name) else { break };
+        let mut number = 0;
+        loop {
+            let path = Path::new(&name)?;
             if !self.is_known(&path)? {
                 return Ok(path);
             }
             name.truncate(end);
             name.extend(alloc::format!("_{number}").into_bytes());
+            number += 1;
         }
-        unreachable!("names go on for ever")
     }
 }
 
@@ -165,3 +165,6 @@ fn three(stages: &[Option<Entry>; 3]) -> Three<Option<Entry>> {
 fn dir_id(entry: &Option<Entry>) -> Option<Id> {
     entry.as_ref().and_then(Entry::dir_id)
 }
+
+#[cfg(test)]
+mod tests;

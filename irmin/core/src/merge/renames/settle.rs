@@ -9,7 +9,7 @@ use core::cmp::Reverse;
 use bytes::Bytes;
 use hashbrown::HashSet;
 
-use super::detect::is_file;
+use super::detect::kind_of;
 use super::{BASE, Item, Merged, Merging, SIDES, three};
 use crate::merge::{Conflict, MergeError, Three, Why, diff3};
 use crate::raw::Mode;
@@ -112,6 +112,7 @@ impl Merging<'_> {
         if item.dirs != 0 && item.files == 0 {
             return Ok(());
         }
+        let was_at = path.clone();
         let mut path = path;
         let mut why = None;
         let mut dir_side = None;
@@ -151,7 +152,7 @@ impl Merging<'_> {
             _ if is_two_kinds => return self.two_kinds(path, item, outcome),
             6 | 7 => {
                 let [base, ours, theirs] = &item.from;
-                let from = [base, ours, theirs].map(|from| from.as_ref().unwrap_or(&path));
+                let from = [base, ours, theirs].map(|from| from.as_ref().unwrap_or(&was_at));
                 let merged = self.contents(Contents {
                     path: &path,
                     stages: item.stages.clone(),
@@ -348,8 +349,4 @@ impl Outcome {
 /// File, link or module.
 fn kind(entry: &Option<Entry>) -> Option<Mode> {
     entry.as_ref().map(|entry| kind_of(entry.mode))
-}
-
-fn kind_of(mode: Mode) -> Mode {
-    if is_file(mode) { Mode::File } else { mode }
 }
