@@ -99,8 +99,24 @@ pub fn measure(bench: &Bench) -> Result<()> {
     )?;
     drop(memory);
     let scratch = bench.disk()?;
-    let pack = Pack::create(Files::open(scratch.path().join("pack"))?, Format::Native)?;
-    let pack = grown(Repo::new(pack), trunk, side)?;
+    let at = scratch.path().join("pack");
+    drop(grown(
+        Repo::new(Pack::create(Files::open(&at)?, Format::Native)?),
+        trunk,
+        side,
+    )?);
+    let open = || -> Result<Repo> { Ok(Repo::new(Pack::open(Files::open(&at)?)?)) };
+    bench.row(
+        &format!("{forks}, pack, the first question"),
+        "ms",
+        Bar::RatioAtMost(0.2),
+        || {
+            let repo = open()?;
+            milliseconds(|| far(&repo))
+        },
+        ("git merge-base", &mut { theirs }),
+    )?;
+    let pack = open()?;
     in_process(bench, "pack", &forks, &near, &|| Ok(pack.clone()), &folder)
 }
 

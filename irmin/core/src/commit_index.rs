@@ -56,13 +56,18 @@ pub trait CommitIndex: Send + Sync {
         Ok(false)
     }
 
-    /// The committer's time, seconds since 1970.
+    /// Whether it has times and trees, too. Where it has not, the commits are read for them.
+    fn has_trees(&self) -> bool {
+        true
+    }
+
+    /// The committer's time, seconds since 1970. Not asked for where there are none.
     ///
     /// # Errors
     /// [`BackendError`].
     fn time(&self, position: u32) -> Result<i64, BackendError>;
 
-    /// The commit's tree.
+    /// The commit's tree. Not asked for where there are none.
     ///
     /// # Errors
     /// [`BackendError`].

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use irmin::{Backend, BackendError, Id, Kind, RefName};
 
 use crate::block::Block;
+use crate::commits::chapter_key;
 use crate::follow::TRIES;
 use crate::format::{Body, Place, RECORDS, key};
 use crate::load::{self, Damage};
@@ -152,6 +153,11 @@ impl<S: Storage> Pack<S> {
                     }
                     continue;
                 }
+                if let Body::Chapter { edition, first, .. } = record.body {
+                    let place = Place::of_chapter(slot, from, record.len);
+                    places.insert((chapter_key(edition, first), place.0));
+                    continue;
+                }
                 let Body::Part {
                     id,
                     kind,
@@ -211,6 +217,7 @@ impl<S: Storage> Pack<S> {
             }
         }
         report.incomplete.sort_unstable();
+        self.check_commits(&mut report.damage)?;
         for (name, id) in self.heads("")? {
             if !matches!(self.read(&id), Ok(Some(_))) {
                 report.dangling.push((name, id));
@@ -261,8 +268,12 @@ impl<S: Storage> Pack<S> {
         let pack = Pack::open_or(storage, true)?;
         let report = pack.check_all()?;
         let damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.slot).collect();
+        let is_damaged = !damaged.is_empty();
         for slot in damaged {
             pack.evacuate(slot, true)?;
+        }
+        if is_damaged {
+            pack.mend_commits()?;
         }
         Ok((pack, report))
     }

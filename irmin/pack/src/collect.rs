@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use irmin::{Backend as _, BackendError, Id, Object, references};
 
 use crate::block::{Block, Builder, LISTED, Listed, RAW};
+use crate::commits::chapter_key;
 use crate::format::{Body, HEAD, Place, Point, RECORDS, Stamp, key, push_part, record_len, u32_at};
 use crate::mark::{Mark, Todo};
 use crate::scan;
@@ -110,7 +111,8 @@ impl<S: Storage> Pack<S> {
             .collect();
         let mut done = Collected::default();
         self.table.write().retain(|key, place| {
-            let kept = !is_old.contains_key(&place.slot())
+            let kept = place.is_chapter()
+                || !is_old.contains_key(&place.slot())
                 || mark.is_live(key)
                 || touched.contains(&key)
                 || w.touched.contains(&key);
@@ -118,6 +120,7 @@ impl<S: Storage> Pack<S> {
             kept
         });
         drop(w);
+        self.tend_commits()?;
         done.packed = self.pack_history(&mark, &is_old)?;
         drop(mark);
         let room = self.segment - RECORDS;
@@ -261,6 +264,21 @@ impl<S: Storage> Pack<S> {
                             let new = self.push_payload(w, &payload, &live, Slots::All)?;
                             moves.extend(live.iter().map(|key| (*key, old, new)));
                             moved += turn as u64;
+                        }
+                        Body::Chapter {
+                            edition,
+                            first,
+                            count,
+                            data,
+                        } => {
+                            let key = chapter_key(edition, first);
+                            let old = Place::of_chapter(slot, from, record.len);
+                            if self.table.read().contains(key, old) {
+                                let numbers = (edition, first, count);
+                                let new = self.push_chapter(w, numbers, &data, Slots::All)?;
+                                moves.push((key, old, new));
+                                moved += record.len as u64;
+                            }
                         }
                         _ => {}
                     }

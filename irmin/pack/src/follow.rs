@@ -5,6 +5,7 @@ use alloc::vec;
 use bytes::Bytes;
 use irmin::BackendError;
 
+use crate::commits::chapter_key;
 use crate::format::{
     Body, HEAD, Header, Ink, Place, RECORDS, Record, key, record_len, stamp_at, u32_at, u64_at,
 };
@@ -140,6 +141,11 @@ impl<S: Storage> Pack<S> {
                     .iter()
                     .for_each(|object| table.insert(object.key, place));
             }
+            Body::Chapter { edition, first, .. } => {
+                let place = Place::of_chapter(slot, at, record.len);
+                let key = chapter_key(edition, first);
+                self.table.write().insert(key, place);
+            }
             Body::Moves { edits, .. } => self.names.write().apply(edits),
             // The list with which a segment begins says what is known.
             Body::Names { .. } | Body::Opening { .. } => {}
@@ -196,10 +202,13 @@ impl<S: Storage> Pack<S> {
     /// Loads all of it again.
     pub(crate) fn reload(&self, w: &mut Writer) -> Result<(), BackendError> {
         let mut loaded = load_moving(&self.storage)?;
-        let (writer, table, new) = start(&mut loaded);
+        let (writer, mut table, new) = start(&mut loaded);
         *w = writer;
         w.tail = loaded.tail;
-        *self.table.write() = table;
+        let mut old = self.table.write();
+        table.loads = old.loads + 1;
+        *old = table;
+        drop(old);
         let mut names = self.names.write();
         let generation = names.generation + u64::from(names.heads != new.heads);
         *names = Names { generation, ..new };

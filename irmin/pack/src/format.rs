@@ -188,8 +188,9 @@ pub fn segment_size(start: &[u8]) -> Option<u64> {
     Some(u64::from(u32_at(start, 12))).filter(|size| check_segment(*size))
 }
 
-/// Where a record lies, in eight bytes: slot, offset, whether it is a later part of an object, whether
-/// it is a block of several, and its length; offset and length in units of 8.
+/// Where a record lies, in eight bytes: slot, offset, whether it is the first part of an object, a later
+/// one, a block of several or a chapter of the index of commits, and its length; offset and length in
+/// units of 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place(pub u64);
 
@@ -208,8 +209,17 @@ impl Place {
         Place(Place::new(slot, offset, false, len).0 | 1 << 18)
     }
 
+    /// That of a chapter of the index of commits.
+    pub fn of_chapter(slot: u32, offset: u64, len: usize) -> Place {
+        Place(Place::new(slot, offset, true, len).0 | 1 << 18)
+    }
+
     pub fn is_block(self) -> bool {
-        self.0 >> 18 & 1 == 1
+        self.0 >> 18 & 3 == 1
+    }
+
+    pub fn is_chapter(self) -> bool {
+        self.0 >> 18 & 3 == 3
     }
 
     pub fn slot(self) -> u32 {
@@ -221,7 +231,7 @@ impl Place {
     }
 
     pub fn later_part(self) -> bool {
-        self.0 >> 19 & 1 == 1
+        self.0 >> 18 & 3 == 2
     }
 
     pub fn len(self) -> usize {
@@ -265,6 +275,13 @@ pub enum Body {
     },
     /// Small objects, compressed together.
     Block { listed: Vec<Listed>, stream: Bytes },
+    /// Rows of the index of commits, so many from that number on.
+    Chapter {
+        edition: u32,
+        first: u32,
+        count: u32,
+        data: Bytes,
+    },
     /// From here on records have a new stamp; and what was durable then.
     Opening { durable: Point },
 }
@@ -353,6 +370,24 @@ pub fn push_block(out: &mut Vec<u8>, ink: Ink, stamp: Stamp, count: u32, payload
         stamp,
         kind: 5,
         number: count,
+        ..Head::default()
+    };
+    push_record(out, ink, &head, payload);
+}
+
+/// Appends a chapter of the index of commits: of this edition, from this row on so many rows.
+pub fn push_chapter(
+    out: &mut Vec<u8>,
+    ink: Ink,
+    stamp: Stamp,
+    (edition, first, count): (u32, u32, u32),
+    payload: &[u8],
+) {
+    let head = Head {
+        stamp,
+        kind: 6,
+        number: count,
+        wide: u64::from(edition) << 32 | u64::from(first),
         ..Head::default()
     };
     push_record(out, ink, &head, payload);
@@ -518,6 +553,12 @@ impl Record {
                 let (listed, stream) = block::list(&bytes.slice(HEAD..HEAD + payload_len), number)?;
                 Body::Block { listed, stream }
             }
+            6 => Body::Chapter {
+                edition: (wide >> 32) as u32,
+                first: wide as u32,
+                count: number,
+                data: bytes.slice(HEAD..HEAD + payload_len),
+            },
             _ => return None,
         };
         Some(Record {

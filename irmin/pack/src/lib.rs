@@ -25,7 +25,8 @@
 //! or [`OnDevice`] over a block device. Objects and moves of names are records of one log, so that
 //! whatever a power cut leaves of it is a state that was: a beginning of the log, with everything that
 //! was flushed. One flush serves all who wait for one. Where an object lies is found in a table in
-//! memory, 16 bytes an object, filled from the segments' indexes. [`Pack::collect`] drops what no name
+//! memory, 16 bytes an object, filled from the segments' indexes. What is before a commit is found in an
+//! index of commits, some 50 bytes a commit in memory once it is asked for. [`Pack::collect`] drops what no name
 //! leads to, compresses history and gives segments back while others write; [`Pack::check`] reads every
 //! byte, and [`Pack::repair`] saves what is whole.
 //!
@@ -65,11 +66,11 @@
 //! | 0..4 | CRC-32 of the rest, payload included, begun from salt exclusive or (offset in the segment / 8) |
 //! | 4..8 | bytes of payload |
 //! | 8..16 | stamp |
-//! | 16 | 1 part of an object, 2 names that moved, 3 list of all names, 4 opening, 5 block of objects |
+//! | 16 | 1 part of an object, 2 names that moved, 3 list of all names, 4 opening, 5 block of objects, 6 chapter of the index of commits |
 //! | 17 | of a part: 1 blob, 2 tree, 3 commit, 4 tag; of a list: 1 if another record goes on with it |
 //! | 18 | of a part: bytes of the id |
-//! | 20..24 | of a part: its number; of 2 and 4: offset of a durable point; of a block: its objects |
-//! | 24..32 | of a part: bytes of the whole object; of 2 and 4: stamp of a durable point |
+//! | 20..24 | of a part: its number; of 2 and 4: offset of a durable point; of a block: its objects; of a chapter: its rows |
+//! | 24..32 | of a part: bytes of the whole object; of 2 and 4: stamp of a durable point; of a chapter: number of its first row (4), edition (4) |
 //! | 32..64 | of a part: the id, then zeros |
 //! | 64.. | payload, then zeros up to a multiple of 8 |
 //!
@@ -78,13 +79,19 @@
 //! after the other, at most 64 KiB of them; the list has for each object its key (8), length (3) and
 //! kind (1). Ids are not in it: whoever looks for an object hashes what has its key.
 //!
+//! The chapters of one edition are one list of rows, the edition that began last counts, and what is in
+//! no row is read. A row is a commit's id, its generation (4) and its parents (4), which are rows before
+//! it: `0x7fffffff` for none, the row of the only one, or `0x80000000` and where in the list of numbers
+//! behind the chapter's rows its parents begin, the last of which has the top bit set.
+//!
 //! The payload of names is, for each: length of the name (2), of the id (1; 0 if the
 //! name was deleted), the name, the id. A segment begins with a list of all names.
 //!
 //! An entry of the index is a key (8): the first 8 bytes of the id, big-endian, exclusive or the
 //! part's number times `0x9e3779b97f4a7c15`; and a place (8): from the top 20 bits without meaning on
-//! disk (the slot in memory), 24 bits offset / 8, 1 bit whether it is a later part, 1 bit whether it is
-//! a block (which has an entry for each of its objects), 18 bits length / 8.
+//! disk (the slot in memory), 24 bits offset / 8, 2 bits (0 a first part, 1 a block, which has an entry
+//! for each of its objects, 2 a later part, 3 a chapter, of which the key is bytes 24..32 of its record),
+//! 18 bits length / 8.
 //!
 //! # Why a power cut is harmless
 //!
@@ -115,6 +122,7 @@ extern crate std;
 mod block;
 mod check;
 mod collect;
+mod commits;
 mod flush;
 mod follow;
 mod format;

@@ -2,14 +2,18 @@
 
 use alloc::format;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use core::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashSet};
-use irmin::{Backend, BackendError, Format, Id, Object, RefEdit, RefName, UpdateError};
+use irmin::{
+    Backend, BackendError, CommitIndex, Format, Id, Kind, Object, RefEdit, RefName, UpdateError,
+};
 
 use crate::block::Blocks;
+use crate::commits::Commits;
 use crate::flush::Flushing;
 use crate::format::{check_segment, key, moves_len, push_moves, record_len};
 use crate::load::{self, Damage, Loaded};
@@ -36,6 +40,7 @@ pub struct Pack<S: Storage> {
     pub(crate) sync: Flushing,
     pub(crate) collecting: Mutex<()>,
     pub(crate) blocks: Blocks,
+    pub(crate) commits: Mutex<Commits>,
     pub(crate) access: Access,
     damage: Vec<Damage>,
 }
@@ -123,6 +128,7 @@ impl<S: Storage> Pack<S> {
             sync: Flushing::default(),
             collecting: Mutex::default(),
             blocks: Blocks::default(),
+            commits: Mutex::default(),
             access: Access::Write,
             damage: loaded.damage,
         }
@@ -187,6 +193,7 @@ pub(crate) fn start(loaded: &mut Loaded) -> (Writer, Table, Names) {
         torn: 0,
         mend: core::mem::take(&mut loaded.torn),
         tail: None,
+        commits: 0,
         young: 0,
     };
     writer.young = writer.point().stamp;
@@ -235,6 +242,7 @@ impl<S: Storage> Backend for Pack<S> {
                     });
                 } else {
                     self.push_object(w, object)?;
+                    w.commits += u32::from(object.kind == Kind::Commit);
                 }
             }
             Ok(())
@@ -352,6 +360,9 @@ impl<S: Storage> Backend for Pack<S> {
         })?;
         let moved = edits.iter().map(|edit| (edit.name.clone(), edit.new));
         self.names.write().apply(moved);
+        let written = w.commits;
+        drop(w);
+        self.extend_now_and_then(written);
         Ok(())
     }
 
@@ -365,6 +376,10 @@ impl<S: Storage> Backend for Pack<S> {
     fn generation(&self) -> Result<u64, BackendError> {
         self.follow()?;
         Ok(self.names.read().generation)
+    }
+
+    fn commit_index(&self) -> Result<Option<Arc<dyn CommitIndex>>, BackendError> {
+        self.commits()
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use irmin::{BackendError, Id, RefName};
 
 use crate::Storage;
+use crate::commits::chapter_key;
 use crate::format::{self, Body, Header, Ink, Place, Point, RECORDS, Record, Seal, Stamp};
 
 /// All bytes of a segment. What was never written is anything.
@@ -126,6 +127,10 @@ pub fn scan(
                         let listed = listed.iter().map(|object| (object.key, place));
                         scan.entries.extend(listed);
                     }
+                    Body::Chapter { edition, first, .. } => scan.entries.push((
+                        chapter_key(edition, first),
+                        Place::of_chapter(slot, at, record.len),
+                    )),
                     Body::Moves { edits, .. } => {
                         for (name, id) in edits {
                             match id {

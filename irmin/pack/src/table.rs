@@ -4,12 +4,18 @@ use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
+use crate::commits::Seen;
 use crate::format::Place;
 
 /// Keys with places. Two objects may have one key: who looks one up reads the record to be sure.
 #[derive(Default)]
 pub struct Table {
     entries: HashTable<(u64, Place)>,
+    /// The chapters of the index of commits, which no key of an object finds.
+    chapters: Vec<(u64, Place)>,
+    changes: u64,
+    /// Counts how often it was made anew.
+    pub loads: u64,
 }
 
 /// The keys are hashes already; their low bits are those that another party can choose last.
@@ -22,7 +28,25 @@ impl Table {
         self.entries.reserve(more, |(key, _)| hash(*key));
     }
 
+    /// The chapters, in any order.
+    pub fn chapters(&self) -> &[(u64, Place)] {
+        &self.chapters
+    }
+
+    /// Changes with the chapters.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            loads: self.loads,
+            changes: self.changes,
+        }
+    }
+
     pub fn insert(&mut self, key: u64, place: Place) {
+        if place.is_chapter() {
+            self.chapters.push((key, place));
+            self.changes += 1;
+            return;
+        }
         self.entries
             .insert_unique(hash(key), (key, place), |(key, _)| hash(*key));
     }
@@ -38,22 +62,30 @@ impl Table {
 
     pub fn remove(&mut self, key: u64, place: Place) {
         let there = |entry: &(u64, Place)| *entry == (key, place);
-        if let Ok(entry) = self.entries.find_entry(hash(key), there) {
+        if place.is_chapter() {
+            self.chapters.retain(|entry| !there(entry));
+            self.changes += 1;
+        } else if let Ok(entry) = self.entries.find_entry(hash(key), there) {
             entry.remove();
         }
     }
 
     pub fn retain(&mut self, mut keep: impl FnMut(u64, Place) -> bool) {
         self.entries.retain(|entry| keep(entry.0, entry.1));
+        let before = self.chapters.len();
+        self.chapters.retain(|entry| keep(entry.0, entry.1));
+        self.changes += u64::from(self.chapters.len() != before);
         if self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to_fit(|(key, _)| hash(*key));
         }
     }
 
     pub fn contains(&self, key: u64, place: Place) -> bool {
-        self.entries
-            .find(hash(key), |entry| *entry == (key, place))
-            .is_some()
+        let there = |entry: &(u64, Place)| *entry == (key, place);
+        match place.is_chapter() {
+            true => self.chapters.iter().any(there),
+            false => self.entries.find(hash(key), there).is_some(),
+        }
     }
 
     /// Those whose first object's key lies between these, in order.
@@ -69,7 +101,7 @@ impl Table {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u64, Place)> {
-        self.entries.iter().copied()
+        self.entries.iter().chain(&self.chapters).copied()
     }
 
     pub fn len(&self) -> usize {

@@ -62,6 +62,8 @@ pub struct Writer {
     pub mend: BTreeSet<u32>,
     /// For who only follows: up to where the log was read.
     pub tail: Option<Tail>,
+    /// Commits that were written since the index of them was extended.
+    pub commits: u32,
     /// Segments from this stamp on are too young to be collected.
     pub young: Stamp,
 }
@@ -169,6 +171,14 @@ impl<S: Storage> Pack<S> {
         let (slot, at) = w.next();
         let place = Place::of_block(slot, at, len);
         w.fresh.extend(keys.iter().map(|key| (*key, place)));
+        place
+    }
+
+    /// The same for a chapter of the index of commits.
+    pub(crate) fn note_chapter(&self, w: &mut Writer, key: u64, len: usize) -> Place {
+        let (slot, at) = w.next();
+        let place = Place::of_chapter(slot, at, len);
+        w.fresh.push((key, place));
         place
     }
 

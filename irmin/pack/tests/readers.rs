@@ -85,13 +85,22 @@ fn a_reader_sees_each_step_of_a_writer_that_collects_and_begins_anew() {
             assert_eq!(reader.heads("").unwrap(), now);
             if dice.below(10) == 0 {
                 check(&reader);
+                disk::check_index(&reader, &|id| disk::parents(&*pack, id));
             }
             if dice.below(60) == 0 {
                 assert_eq!(late.heads("").unwrap(), now);
                 check(&late);
+                disk::check_index(&late, &|id| disk::parents(&*pack, id));
             }
         }
         assert_eq!(check(&late), check(&reader));
+        collect(&pack);
+        let rows = disk::check_index(&*pack, &|id| disk::parents(&*pack, id));
+        assert_eq!(
+            disk::check_index(&reader, &|id| disk::parents(&*pack, id)),
+            rows
+        );
+        assert!(rows > 50);
         assert!(late.check().unwrap().is_sound());
     }
 }

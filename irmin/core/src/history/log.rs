@@ -80,7 +80,8 @@ impl Log {
         {
             if count == 1 {
                 if self.path.is_some() {
-                    self.index = self.store.backend.commit_index()?;
+                    let index = self.store.backend.commit_index()?;
+                    self.index = index.filter(|index| index.has_trees());
                 }
                 entry = self.entry(tree)?;
             }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use irmin::BackendError;
+use irmin::raw::CommitData;
+use irmin::{Backend, BackendError, Format, Id, Kind, Object};
 use irmin_pack::Device;
 
 const SECTOR: usize = 512;
@@ -218,4 +219,43 @@ impl Device for Disk {
         }
         Ok(())
     }
+}
+
+/// A commit of this tree and these parents.
+pub fn commit(format: Format, tree: &Id, parents: &[Id], n: u64) -> Object {
+    let mut text = format!("tree {tree}\n");
+    for parent in parents {
+        text += &format!("parent {parent}\n");
+    }
+    text += &format!("author A <a@b> {n} +0000\ncommitter A <a@b> {n} +0000\n\n");
+    Object::new(format, Kind::Commit, text.into_bytes()).unwrap()
+}
+
+/// Checks that the store's index of commits says what is known of the commits; how many are in it.
+pub fn check_index(store: &dyn Backend, parents: &dyn Fn(&Id) -> Option<Vec<Id>>) -> u32 {
+    let Some(index) = store.commit_index().unwrap() else {
+        return 0;
+    };
+    let mut found = Vec::new();
+    for row in 0..index.len() {
+        let id = index.id(row).unwrap();
+        assert_eq!(index.position(&id).unwrap(), Some(row));
+        found.clear();
+        index.parents(row, &mut found).unwrap();
+        let generations = found.iter().map(|row| index.generation(*row).unwrap());
+        let generation = generations.max().unwrap_or(0) + 1;
+        assert_eq!(index.generation(row).unwrap(), generation);
+        let ids: Vec<Id> = found.iter().map(|row| index.id(*row).unwrap()).collect();
+        if let Some(parents) = parents(&id) {
+            assert_eq!(ids, parents, "the parents of {id}");
+        }
+    }
+    index.len()
+}
+
+/// The parents of a commit, if it is here.
+pub fn parents(store: &dyn Backend, id: &Id) -> Option<Vec<Id>> {
+    let object = store.read(id).unwrap()?;
+    let links = CommitData::decode_links(store.format(), &object.data);
+    Some(links.unwrap().1)
 }

@@ -54,7 +54,7 @@ impl<'a> History<'a> {
     ) -> History<'a> {
         History {
             store,
-            index: store.commit_index().unwrap_or(None),
+            index: (store.commit_index().unwrap_or(None)).filter(|index| index.has_trees()),
             own,
             cut,
             have_cut,
