@@ -82,7 +82,7 @@ pub use gc::{Collected, GcOptions};
 /// A Git repository.
 pub struct Git {
     layout: Arc<Layout>,
-    odb: Odb,
+    odb: Arc<Odb>,
     refs: Refs,
     graph: Graph,
     notice: OnceLock<Option<Notice>>,

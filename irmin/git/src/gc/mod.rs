@@ -24,7 +24,7 @@ use irmin_packfile::{GiveOptions, PackError, Written};
 use crate::Git;
 use crate::error::{Result, corrupt, io, refused};
 use crate::file::{self, Temporary};
-use crate::pack::{Built, Pack, publish};
+use crate::pack::{Built, Finished, Pack};
 pub(crate) use lock::ABANDONED;
 use lock::Lock;
 use walk::Walk;
@@ -274,7 +274,9 @@ impl Git {
         let Written {
             out, places, sum, ..
         } = written;
-        let built = publish(&folder, out, places, &sum, format, true, false)?;
+        let finished = Finished::new(&folder, out, places, sum, format)?;
+        finished.sync()?;
+        let built = finished.place(false)?;
         file::sync(&[&folder])?;
         Ok(built)
     }

@@ -12,6 +12,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use irmin::Id;
@@ -28,6 +29,8 @@ use crate::pack::{Gather, Pack, Writer};
 const MANY: usize = 12;
 /// Sizes, in objects: below the first, below the second, and so on. Larger packs are left alone.
 const SIZES: [u32; 4] = [48, 576, 6912, 82_944];
+/// With so many of one size, who writes waits for the thread that folds.
+const TOO_MANY: usize = 4 * MANY;
 /// Packs beyond this many bytes are left alone: rewriting them is `git gc`'s decision.
 const LARGEST: u64 = 64 << 20;
 /// How long a pack stays after it was folded into another.
@@ -60,9 +63,44 @@ impl Odb {
         file.map_err(io("open", &self.fold_lock))
     }
 
-    /// Folds if there are many packs of one size.
-    pub(super) fn fold(&self, writing: &mut Writing) -> Result<()> {
+    /// Has a thread fold what there is too much of. Returns at once, unless packs come faster than
+    /// they are folded.
+    pub(super) fn fold_soon(&self) {
         let packs = self.packs();
+        let sizes = self.by_size(&packs);
+        let Some(most) = sizes
+            .iter()
+            .map(Vec::len)
+            .max()
+            .filter(|&most| most >= MANY)
+        else {
+            return;
+        };
+        if !self.may_fold {
+            return;
+        }
+        let mut folding = self.folding.lock().expect(UNPOISONED);
+        if folding.as_ref().is_some_and(|thread| !thread.is_finished()) && most < TOO_MANY {
+            return;
+        }
+        join(folding.take());
+        let Some(this) = self.this.upgrade() else {
+            return;
+        };
+        let thread = thread::Builder::new().name("irmin-fold".into());
+        match thread.spawn(move || this.fold_all()) {
+            Ok(thread) => *folding = Some(thread),
+            Err(_) => self.fold_all(),
+        }
+    }
+
+    fn fold_all(&self) {
+        // The objects are here, whether or not folding goes well; if not, the next write tries again.
+        while let Ok(true) = self.fold() {}
+    }
+
+    /// Our own packs, by size.
+    fn by_size<'a>(&self, packs: &'a [Arc<Pack>]) -> [Vec<&'a Arc<Pack>>; SIZES.len()] {
         let mut by_size: [Vec<&Arc<Pack>>; SIZES.len()] = Default::default();
         for pack in packs.iter().filter(|pack| pack.own) {
             let Ok(index) = pack.index() else { continue };
@@ -70,25 +108,29 @@ impl Odb {
                 by_size[size].push(pack);
             }
         }
+        by_size
+    }
+
+    /// Folds if there are many packs of one size. Whether it did.
+    fn fold(&self) -> Result<bool> {
+        let packs = self.packs();
+        let by_size = self.by_size(&packs);
         let Some(largest) = by_size.iter().rposition(|packs| packs.len() >= MANY) else {
-            return Ok(());
+            return Ok(false);
         };
-        if !self.may_fold {
-            return Ok(());
-        }
         // One process at a time folds; the lock goes with the process.
         let lock = self.fold_lock()?;
         if lock.try_lock().is_err() {
-            return Ok(());
+            return Ok(false);
         }
         let beside = beside(&self.pack_folder())?;
         if beside.contains(Path::new("multi-pack-index")) {
             // It names packs that must stay until it is written anew, which is git's to do.
-            return Ok(());
+            return Ok(false);
         }
         let is_free = |pack: &&Arc<Pack>| {
             let name = PathBuf::from(pack.path.file_name().unwrap_or_default());
-            let ours = writing.pending.contains(&pack.path);
+            let ours = self.is_pending(pack);
             let kept = ["keep", "promisor", "mtimes", "bitmap"];
             let kept = &kept[usize::from(ours)..];
             !kept
@@ -105,18 +147,13 @@ impl Odb {
         };
         let folded: Vec<&Arc<Pack>> = packs.iter().filter(is_small).filter(is_free).collect();
         if folded.len() < MANY {
-            return Ok(());
+            return Ok(false);
         }
         // Only what stays for a while is worth being squeezed.
-        self.fold_into_one(&folded, largest > 1, writing)
+        self.fold_into_one(&folded, largest > 1)
     }
 
-    fn fold_into_one(
-        &self,
-        folded: &[&Arc<Pack>],
-        squeeze: bool,
-        writing: &mut Writing,
-    ) -> Result<()> {
+    fn fold_into_one(&self, folded: &[&Arc<Pack>], squeeze: bool) -> Result<bool> {
         let mut seen: HashSet<Id> = HashSet::new();
         let mut objects = Vec::new();
         for pack in folded {
@@ -139,21 +176,31 @@ impl Odb {
             let (kind, data) = match self.object(pack, offset, &id) {
                 Ok(object) => object,
                 // Damaged, or somebody repacks right now: they stay as they are.
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(false),
             };
             gather.push(id, kind, &data)?;
             if !squeeze {
                 kept.push((id, kind, data));
             }
         }
-        let pending = folded
-            .iter()
-            .any(|pack| writing.pending.contains(&pack.path));
+        let finished = gather.into_writer().finish()?;
         // What survives a loss of power today must do so afterwards.
-        let durable = folded
-            .iter()
-            .any(|pack| !writing.unsynced.contains(&pack.path));
-        let built = gather.into_writer().finish(durable, pending)?;
+        let is_durable = |writing: &Writing| {
+            let mut packs = folded.iter();
+            packs.any(|pack| !writing.unsynced.contains(&pack.path))
+        };
+        let synced = is_durable(&self.writing.lock().expect(UNPOISONED));
+        if synced {
+            finished.sync()?;
+        }
+        let mut guard = self.writing.lock().expect(UNPOISONED);
+        let writing = &mut *guard;
+        let durable = is_durable(writing);
+        if durable && !synced {
+            finished.sync()?;
+        }
+        let pending = (folded.iter()).any(|pack| writing.pending.contains(&pack.path));
+        let built = finished.place(pending)?;
         if durable {
             file::sync(&[&folder])?;
         } else {
@@ -178,24 +225,34 @@ impl Odb {
             .into_iter()
             .map(|path| Replaced { path, since: now });
         writing.replaced.extend(lingering);
-        self.delete_replaced(writing);
-        Ok(())
+        let due = self.due(writing);
+        drop(guard);
+        due.iter().for_each(|path| self.delete(path));
+        Ok(true)
     }
 
-    fn delete_replaced(&self, writing: &mut Writing) {
+    fn is_pending(&self, pack: &Pack) -> bool {
+        let writing = self.writing.lock().expect(UNPOISONED);
+        writing.pending.contains(&pack.path)
+    }
+
+    /// Packs that lingered long enough, not to be found in `replaced` any more.
+    fn due(&self, writing: &mut Writing) -> Vec<PathBuf> {
         let replaced = &mut writing.replaced;
         let is_due = |replaced: &VecDeque<Replaced>| {
             let first = replaced.front();
             first.is_some_and(|first| first.since.elapsed() >= GRACE) || replaced.len() > LINGERING
         };
         if !is_due(replaced) || replaced.len() < DURING_GC && self.is_collecting() {
-            return;
+            return Vec::new();
         }
+        let mut due = Vec::new();
         while is_due(replaced)
             && let Some(first) = replaced.pop_front()
         {
-            self.delete(&first.path);
+            due.push(first.path);
         }
+        due
     }
 
     /// Whether `git gc` or `git maintenance` is at work: it has listed the packs and gives up if one
@@ -225,6 +282,9 @@ impl Odb {
 
     /// Deletes the packs that lingered long enough, for who closes the store.
     pub(crate) fn close(&self) {
+        if let Ok(mut folding) = self.folding.lock() {
+            join(folding.take());
+        }
         let Ok(mut writing) = self.writing.lock() else {
             return;
         };
@@ -237,6 +297,11 @@ impl Odb {
             }
         }
     }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    // It holds no lock while it may panic, and what it does can be done by the next.
+    drop(thread.map(JoinHandle::join));
 }
 
 /// The files of a folder of packs that are neither packs nor their indexes.

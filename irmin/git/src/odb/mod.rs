@@ -9,7 +9,8 @@ mod write;
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::thread::JoinHandle;
 
 use irmin::{Format, Id};
 
@@ -31,6 +32,9 @@ pub(crate) struct Odb {
     packs: RwLock<Known>,
     cache: Mutex<Cache>,
     writing: Mutex<write::Writing>,
+    /// The thread that folds packs, which holds the value too.
+    folding: Mutex<Option<JoinHandle<()>>>,
+    this: Weak<Odb>,
 }
 
 /// Packs, the newest first.
@@ -52,7 +56,7 @@ impl Odb {
         format: Format,
         may_fold: bool,
         options: &Options,
-    ) -> Result<Odb> {
+    ) -> Result<Arc<Odb>> {
         let mut folders = vec![objects];
         let mut at = 0;
         // Alternates have alternates; a loop ends because each folder is taken once.
@@ -64,7 +68,7 @@ impl Odb {
             }
             at += 1;
         }
-        let odb = Odb {
+        let odb = Arc::new_cyclic(|this| Odb {
             format,
             largest: options.largest_object,
             may_fold,
@@ -76,8 +80,10 @@ impl Odb {
             }),
             cache: Mutex::new(Cache::new(options.cache)),
             writing: Mutex::default(),
+            folding: Mutex::default(),
+            this: this.clone(),
             folders,
-        };
+        });
         pending::sweep(&odb.pack_folder());
         odb.refresh()?;
         Ok(odb)

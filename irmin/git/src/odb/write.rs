@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use irmin::{Id, Object};
 use irmin_packfile::zlib::Effort;
@@ -35,7 +35,7 @@ const SMALL: usize = 64 << 10;
 impl Odb {
     /// Writes those of the objects that are not here, as one pack.
     pub(crate) fn write(&self, objects: &[Object]) -> Result<()> {
-        let mut writing = self.writing.lock().expect(UNPOISONED);
+        let writing = self.writing.lock().expect(UNPOISONED);
         let packs = self.packs();
         let mut seen = HashSet::with_capacity(objects.len());
         let mut new = Vec::with_capacity(objects.len());
@@ -54,14 +54,14 @@ impl Odb {
             for object in new.iter().rev() {
                 writer.whole(object.id, object.kind, &object.data)?;
             }
-            writer.finish(false, true)?
+            writer.finish()?.place(true)?
         } else {
             let writer = Writer::new(&folder, self.format, new.len(), Effort::Usual)?;
             let mut gather = Gather::new(self.format, writer);
             for object in new.iter().rev() {
                 gather.push(object.id, object.kind, &object.data)?;
             }
-            gather.into_writer().finish(false, true)?
+            gather.into_writer().finish()?.place(true)?
         };
         // What was just written is what the next edit reads.
         if size <= SMALL {
@@ -71,7 +71,7 @@ impl Odb {
                 }
             }
         }
-        self.came(&mut writing, built);
+        self.came(writing, built);
         Ok(())
     }
 
@@ -83,18 +83,18 @@ impl Odb {
     ) -> Result<Taken, PackError> {
         let (taken, built) = crate::receive::take(self, pack, options)?;
         if let Some(built) = built {
-            self.came(&mut self.writing.lock().expect(UNPOISONED), built);
+            self.came(self.writing.lock().expect(UNPOISONED), built);
         }
         Ok(taken)
     }
 
     /// Makes a pack known that this thread wrote, and that no name leads to yet.
-    fn came(&self, writing: &mut Writing, built: Built) {
+    fn came(&self, mut writing: MutexGuard<'_, Writing>, built: Built) {
         writing.unsynced.insert(built.pack.path.clone());
         writing.pending.push(built.pack.path.clone());
         self.add(built, &HashSet::new());
-        // The objects are here, whether or not folding goes well; if not, the next write tries again.
-        let _ = self.fold(writing);
+        drop(writing);
+        self.fold_soon();
     }
 
     /// This thread moved a name: what it wrote before is led to now.

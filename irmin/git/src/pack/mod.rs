@@ -9,7 +9,7 @@ mod write;
 pub(crate) use file::{Pack, read_entry};
 pub(crate) use gather::Gather;
 pub(crate) use reverse::Reverse;
-pub(crate) use write::{Built, Writer, publish};
+pub(crate) use write::{Built, Finished, Writer};
 
 /// How long a chain we write at most.
 const OUR_DEPTH: u8 = 50;

@@ -13,7 +13,7 @@ use crate::file::{self, Temporary};
 use crate::source::Source;
 
 /// Writes a pack, object by object, then its index. Nobody sees anything of it before
-/// [`finish`](Writer::finish).
+/// [`Finished::place`].
 pub(crate) struct Writer {
     folder: PathBuf,
     path: PathBuf,
@@ -68,43 +68,73 @@ impl Writer {
         added.map_err(io("write", &self.path))
     }
 
-    /// Puts the pack in its place, then the index, with which it is there for everybody. `sync`:
-    /// only when both would survive a loss of power (the folder is the caller's). `keep`: with a mark
-    /// beside it that says it is not to be deleted.
-    pub(crate) fn finish(self, sync: bool, keep: bool) -> Result<Built> {
+    /// All is written, and nobody sees it.
+    pub(crate) fn finish(self) -> Result<Finished> {
         let format = self.writer.format();
         let written = self.writer.finish().map_err(io("write", &self.path))?;
-        let (file, places, sum) = (written.out, written.places, written.sum);
-        publish(&self.folder, file, places, &sum, format, sync, keep)
+        Finished::new(
+            &self.folder,
+            written.out,
+            written.places,
+            written.sum,
+            format,
+        )
     }
 }
 
-/// Puts a pack of these objects, by id, in its place as [`Writer::finish`] does.
-pub(crate) fn publish(
-    folder: &Path,
+/// A pack and its index under names that nobody looks at.
+pub(crate) struct Finished {
+    folder: PathBuf,
     file: Temporary,
+    index_file: Temporary,
+    index: Vec<u8>,
     places: Vec<Place>,
-    sum: &Id,
+    sum: Id,
     format: Format,
-    sync: bool,
-    keep: bool,
-) -> Result<Built> {
-    let index = encode_index(format, &places, sum);
-    let mut index_file = Temporary::new(folder, "tmp_idx_")?;
-    index_file.put(&index)?;
-    if sync {
-        file::sync(&[file.path(), index_file.path()])?;
+}
+
+impl Finished {
+    /// Of a pack of these objects, by id, that ends with this checksum.
+    pub(crate) fn new(
+        folder: &Path,
+        file: Temporary,
+        places: Vec<Place>,
+        sum: Id,
+        format: Format,
+    ) -> Result<Finished> {
+        let index = encode_index(format, &places, &sum);
+        let mut index_file = Temporary::new(folder, "tmp_idx_")?;
+        index_file.put(&index)?;
+        Ok(Finished {
+            folder: folder.into(),
+            file,
+            index_file,
+            index,
+            places,
+            sum,
+            format,
+        })
     }
-    let path = folder.join(format!("pack-{sum}.pack"));
-    let index_path = path.with_extension("idx");
-    if keep {
-        file.link(&path.with_extension("keep"))?;
+
+    /// Returns when both would survive a loss of power; the folder is the caller's.
+    pub(crate) fn sync(&self) -> Result<()> {
+        file::sync(&[self.file.path(), self.index_file.path()])
     }
-    file.place(&path)?;
-    index_file.place(&index_path)?;
-    let index = Index::new(&index_path, Source::memory(index), format)?;
-    Ok(Built {
-        places,
-        pack: Pack::with_index(path, format, index),
-    })
+
+    /// Puts the pack in its place, then the index, with which it is there for everybody. `keep`: with
+    /// a mark beside it that says it is not to be deleted.
+    pub(crate) fn place(self, keep: bool) -> Result<Built> {
+        let path = self.folder.join(format!("pack-{}.pack", self.sum));
+        let index_path = path.with_extension("idx");
+        if keep {
+            self.file.link(&path.with_extension("keep"))?;
+        }
+        self.file.place(&path)?;
+        self.index_file.place(&index_path)?;
+        let index = Index::new(&index_path, Source::memory(self.index), self.format)?;
+        Ok(Built {
+            places: self.places,
+            pack: Pack::with_index(path, self.format, index),
+        })
+    }
 }

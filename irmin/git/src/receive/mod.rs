@@ -21,7 +21,7 @@ use irmin_packfile::{Base, Header, PackError, Progress, Reader, Stage, TakeOptio
 use crate::error::{Result, io};
 use crate::file::{Temporary, checksum};
 use crate::odb::Odb;
-use crate::pack::{Built, publish};
+use crate::pack::{Built, Finished};
 use entries::Entries;
 use name::Namer;
 
@@ -71,16 +71,8 @@ pub(crate) fn take(
         return Err(PackError::MissingBase { base, count });
     }
     file.cut(length)?;
-    let built = publish(
-        &folder,
-        file,
-        entries.into_places(),
-        &sum,
-        odb.format(),
-        false,
-        true,
-    )?;
-    Ok((taken, Some(built)))
+    let finished = Finished::new(&folder, file, entries.into_places(), sum, odb.format())?;
+    Ok((taken, Some(finished.place(true)?)))
 }
 
 /// Bytes of objects that go to the other thread at once.

@@ -115,7 +115,21 @@ impl Refs {
 
     /// What the name points to, symbolic names followed.
     pub(crate) fn head(&self, name: &RefName) -> Result<Option<Id>> {
-        self.value(&self.follow(name)?)
+        let mut name = name.clone();
+        for _ in 0..=MAX_LINKS {
+            match self.loose(&name)? {
+                Some(Target::Name(next)) => name = next,
+                Some(Target::Id(id)) => return Ok(Some(id)),
+                // Loose first, then packed: `git pack-refs` goes the same way.
+                None => return Ok(self.packed()?.get(name.as_str())),
+            }
+        }
+        Err(self.circle(&name))
+    }
+
+    fn circle(&self, name: &RefName) -> BackendError {
+        let path = self.path(name.as_str());
+        corrupt(&path, "symbolic names lead round in a circle")
     }
 
     /// The name that a symbolic name stands for, whether or not it is there; any other name itself.
@@ -127,10 +141,7 @@ impl Refs {
                 _ => return Ok(name),
             }
         }
-        Err(corrupt(
-            &self.path(name.as_str()),
-            "symbolic names lead round in a circle",
-        ))
+        Err(self.circle(&name))
     }
 
     /// What a name that is not symbolic points to.
@@ -139,7 +150,6 @@ impl Refs {
             Some(Target::Id(id)) => Ok(Some(id)),
             // It became symbolic right now: what it stands for is not this name's value.
             Some(Target::Name(_)) => Ok(None),
-            // Loose first, then packed: `git pack-refs` goes the same way.
             None => Ok(self.packed()?.get(name.as_str())),
         }
     }
