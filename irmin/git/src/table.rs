@@ -59,8 +59,20 @@ impl Table {
 
     /// The place of this id.
     pub(crate) fn find(&self, source: &Source, id: &Id) -> io::Result<Option<u32>> {
+        // Most packs do not have it, and most small ones nothing that begins as it does.
+        let (low, high) = self.range(source, id.as_bytes()[0])?;
+        if low == high {
+            return Ok(None);
+        }
         let at = self.first_from(source, id.as_bytes())?;
         Ok((at < self.count && self.id(source, at)? == *id).then_some(at))
+    }
+
+    /// The places of the ids that begin with this byte.
+    fn range(&self, source: &Source, first: u8) -> io::Result<(u32, u32)> {
+        let count_at = |byte: u8| source.u32(self.counts_at + 4 * u64::from(byte));
+        let low = if first == 0 { 0 } else { count_at(first - 1)? };
+        Ok((low, count_at(first)?))
     }
 
     /// The first place whose id is not below these bytes.
@@ -68,9 +80,7 @@ impl Table {
         let Some(&first) = bytes.first() else {
             return Ok(0);
         };
-        let count_at = |byte: u8| source.u32(self.counts_at + 4 * u64::from(byte));
-        let mut low = if first == 0 { 0 } else { count_at(first - 1)? };
-        let mut high = count_at(first)?;
+        let (mut low, mut high) = self.range(source, first)?;
         // The ids are spread evenly: a guess from the next bytes is close. Every second step halves,
         // so that a table made to mislead costs no more than twice a binary search.
         let aim = key(bytes);

@@ -529,3 +529,41 @@ fn a_history_cut_off_and_another_default_branch_are_written_as_git_reads_them() 
         assert!(store.set_default_branch(&name("refs/tags/x")).is_err());
     }
 }
+
+/// As a shell loop does: the packs that one process folded are left for the next.
+#[test]
+fn many_short_lives_leave_few_packs_and_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    drop(Git::init(at, irmin::Format::GitSha1, true).unwrap());
+    let life = |n: i64| {
+        let repo = irmin::Repo::new(relaxed(at));
+        let main = repo.branch("main").unwrap();
+        let who = irmin::Signature::new("A", "a@b", n, 0);
+        let info = irmin::Info::new(who, "m\n");
+        main.change(&info, |edit| edit.set("x", n.to_string()))
+            .unwrap();
+    };
+    let packs = || {
+        let names = fs::read_dir(at.join("objects/pack")).unwrap();
+        let names = names.map(|entry| entry.unwrap().path());
+        names
+            .filter(|path| path.extension().is_some_and(|last| last == "pack"))
+            .collect::<Vec<_>>()
+    };
+    (0..60).for_each(life);
+    assert!(
+        packs().len() <= 60 + 6,
+        "what was folded is not folded again"
+    );
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    for path in packs() {
+        let times = fs::FileTimes::new().set_modified(long_ago);
+        let pack = fs::File::open(path).unwrap();
+        pack.set_times(times).unwrap();
+    }
+    life(60);
+    assert!(packs().len() < 20, "and goes with the next life");
+    assert_eq!(git(at, &["rev-list", "--count", "main"]).trim(), "61");
+    git(at, &["fsck", "--strict"]);
+}

@@ -6,7 +6,8 @@
 //!
 //! Git reads beside us: it lists the packs, then opens one, and if that is gone lists once more. Listing
 //! is no single moment, so that a list may lack the new pack and name one that was folded into it. What
-//! was folded is therefore deleted [`GRACE`] later; and while `git gc` is at work nothing is.
+//! was folded is therefore deleted [`GRACE`] later, by the next process if this one ends before; and while
+//! `git gc` is at work nothing is.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -38,8 +39,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// At most so many stay: at thousands of commits a second they are all gone after some 50 ms, and Git
 /// lists its packs in a few.
 const LINGERING: usize = 256;
-/// How long a pack stays at least when the store is closed. Those that are younger stay, and who opens
-/// it the next time folds them again.
+/// How long a pack stays at least when the store is closed. Those that are younger stay for who opens
+/// it the next time.
 const CLOSING: Duration = Duration::from_millis(100);
 /// At most so many stay while `git gc` is at work.
 const DURING_GC: usize = 4096;
@@ -145,7 +146,18 @@ impl Odb {
             let mut small = by_size[..=largest].iter().flatten();
             small.any(|small| Arc::ptr_eq(small, pack))
         };
-        let folded: Vec<&Arc<Pack>> = packs.iter().filter(is_small).filter(is_free).collect();
+        let small = packs.iter().filter(is_small).filter(is_free);
+        let (over, folded): (Vec<_>, Vec<_>) = small
+            .map(|pack| {
+                let is_known = |other: &&Arc<Pack>| !self.is_pending(pack) && !other.is_cruft();
+                (pack, whole_in(pack, &packs).filter(is_known))
+            })
+            .partition(|(_, other)| other.is_some());
+        if over.iter().any(|(_, other)| other.is_some_and(is_old)) && !self.is_collecting() {
+            let old = over.iter().filter(|(_, other)| other.is_some_and(is_old));
+            self.forget(old.map(|(pack, _)| pack.path.clone()).collect());
+        }
+        let folded: Vec<&Arc<Pack>> = folded.into_iter().map(|(pack, _)| pack).collect();
         if folded.len() < MANY {
             return Ok(false);
         }
@@ -231,6 +243,15 @@ impl Odb {
         Ok(true)
     }
 
+    /// Deletes packs whose objects have long been in others.
+    fn forget(&self, paths: HashSet<PathBuf>) {
+        let mut packs = self.packs.write().expect(UNPOISONED);
+        let stay = packs.list.iter().filter(|pack| !paths.contains(&pack.path));
+        packs.list = Arc::new(stay.cloned().collect());
+        drop(packs);
+        paths.iter().for_each(|path| Pack::delete(path));
+    }
+
     fn is_pending(&self, pack: &Pack) -> bool {
         let writing = self.writing.lock().expect(UNPOISONED);
         writing.pending.contains(&pack.path)
@@ -297,6 +318,23 @@ impl Odb {
             }
         }
     }
+}
+
+/// The pack that this one was folded into by a process that has ended since.
+fn whole_in<'a>(pack: &Pack, packs: &'a [Arc<Pack>]) -> Option<&'a Arc<Pack>> {
+    let index = pack.index().ok()?;
+    packs.iter().filter(|other| other.own).find(|other| {
+        let is_larger = other
+            .index()
+            .is_ok_and(|other| other.count() > index.count());
+        is_larger && index.all().all(|id| id.is_ok_and(|(id, _)| other.has(&id)))
+    })
+}
+
+/// Whether everybody who lists the packs has it on the list.
+fn is_old(pack: &Arc<Pack>) -> bool {
+    let since = pack.path.metadata().and_then(|found| found.modified());
+    since.is_ok_and(|since| since.elapsed().is_ok_and(|age| age >= GRACE))
 }
 
 fn join(thread: Option<JoinHandle<()>>) {
