@@ -387,8 +387,11 @@ impl<'a> Search<'a> {
             }
         }
         let (old, new) = (&self.pieces[&old], &self.pieces[&new]);
+        if !old.may_be(least, new) {
+            return Ok(0);
+        }
         self.steps += (old.len() + new.len()) as u64;
-        Ok(old.similarity(new, least))
+        Ok(old.similarity(new))
     }
 }
 

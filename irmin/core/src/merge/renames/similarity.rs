@@ -61,13 +61,16 @@ impl Pieces {
         self.bytes.len()
     }
 
-    /// From 0 to [`ALIKE`]. Where the sizes alone say that it is less than `least`, 0.
-    pub(super) fn similarity(&self, new: &Pieces, least: u32) -> u32 {
+    /// Whether the sizes allow a similarity of so much.
+    pub(super) fn may_be(&self, least: u32, new: &Pieces) -> bool {
         let (longer, shorter) = (self.size.max(new.size), self.size.min(new.size));
         let all = u64::from(ALIKE);
-        if longer * (all - u64::from(least)) < (longer - shorter) * all || longer == 0 {
-            return 0;
-        }
+        longer > 0 && longer * (all - u64::from(least)) >= (longer - shorter) * all
+    }
+
+    /// From 0 to [`ALIKE`].
+    pub(super) fn similarity(&self, new: &Pieces) -> u32 {
+        let longer = self.size.max(new.size).max(1);
         let mut common = 0;
         let mut others = new.bytes.iter().peekable();
         for (number, bytes) in &self.bytes {
@@ -77,7 +80,7 @@ impl Pieces {
             }
         }
         // In no more pieces than the longer one has bytes.
-        (common * all / longer) as u32
+        (common * u64::from(ALIKE) / longer) as u32
     }
 }
 
@@ -88,7 +91,10 @@ mod tests {
     /// As `git diff --find-renames` prints it.
     fn percent(old: &str, new: &str) -> u32 {
         let [old, new] = [old, new].map(|text| Pieces::new(text.as_bytes()));
-        old.similarity(&new, ALIKE / 2) * 100 / ALIKE
+        match old.may_be(ALIKE / 2, &new) {
+            true => old.similarity(&new) * 100 / ALIKE,
+            false => 0,
+        }
     }
 
     #[test]
