@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use irmin::merge::NoRule;
+use irmin::merge::{FollowRenames, files_as_git};
 use irmin::{Commit, Format, Repo};
 use irmin_git::{Durability, Git, Options};
 use irmin_pack::{Files, Pack};
@@ -60,7 +60,7 @@ pub fn measure(bench: &Bench) -> Result<()> {
                 let (ours, theirs) = (repo.branch("ours")?.head()?, repo.branch("theirs")?.head()?);
                 let (ours, theirs) = (ours.context("no commit")?, theirs.context("no commit")?);
                 milliseconds(|| {
-                    std::hint::black_box(repo.try_merge(&ours, &theirs, &NoRule)?.tree()?);
+                    std::hint::black_box(repo.try_merge(&ours, &theirs, &as_git())?.tree()?);
                     Ok(())
                 })
             },
@@ -83,6 +83,11 @@ pub fn measure(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// The rule that does all that Git does.
+fn as_git() -> impl irmin::merge::Rule {
+    FollowRenames::new(files_as_git)
+}
+
 /// One merge of two commits that were not merged before: looking for the base, merging, and writing
 /// the tree, as `git merge-tree --write-tree` does.
 fn merged(repo: &Repo, shape: Shape, keys: usize, next: &mut usize) -> Result<f64> {
@@ -91,7 +96,7 @@ fn merged(repo: &Repo, shape: Shape, keys: usize, next: &mut usize) -> Result<f6
     let theirs = edited(repo, &base, shape, keys, *next + 1)?;
     *next += 2;
     milliseconds(|| {
-        std::hint::black_box(repo.try_merge(&ours, &theirs, &NoRule)?.tree()?);
+        std::hint::black_box(repo.try_merge(&ours, &theirs, &as_git())?.tree()?);
         Ok(())
     })
 }
