@@ -9,7 +9,7 @@ use crate::Path;
 
 /// How files are merged that both sides changed, and changed differently.
 ///
-/// Closures are rules, and so is what [`typed`] makes of a [`Merger`]. Where one side changed a file
+/// Closures are rules, and so is what [`typed`](super::typed()) makes of a [`Merger`](super::Merger). Where one side changed a file
 /// and the other did not, or both did the same, no rule is asked.
 pub trait Rule {
     /// The merged contents; `None` removes the file. A side that is `None` has no such file.
