@@ -27,6 +27,7 @@ mod objects;
 mod packet;
 mod packfile;
 mod recording;
+mod segments;
 mod stack;
 mod tasks;
 mod words;
@@ -47,6 +48,7 @@ pub use manifest::manifest;
 pub use objects::objects;
 pub use packfile::packfile;
 pub use recording::recording;
+pub use segments::segments;
 pub use stack::stack;
 pub use tasks::tasks;
 pub use words::words;
@@ -55,7 +57,7 @@ pub use words::words;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is its target's and its corpus's too.
-pub const BODIES: [(&str, Body); 20] = [
+pub const BODIES: [(&str, Body); 21] = [
     ("arguments", arguments),
     ("assets", assets),
     ("counters", counters),
@@ -73,6 +75,7 @@ pub const BODIES: [(&str, Body); 20] = [
     ("objects", objects),
     ("packfile", packfile),
     ("recording", recording),
+    ("segments", segments),
     ("stack", stack),
     ("tasks", tasks),
     ("words", words),

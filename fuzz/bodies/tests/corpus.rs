@@ -126,7 +126,7 @@ macro_rules! bodies {
 
 bodies! {
     arguments assets counters disk dns elf files gateway git_client git_server http_client http_server keys manifest
-    objects packfile recording stack tasks words
+    objects packfile recording segments stack tasks words
 }
 
 #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use hashbrown::HashMap;
-use irmin::{Backend, BackendError, Id, Kind, RefName};
+use irmin::{Backend, BackendError, Id, RefName};
 
 use crate::block::Block;
 use crate::commits::chapter_key;
@@ -141,12 +141,12 @@ impl<S: Storage> Pack<S> {
                         let (wanted, kind, data) = object;
                         let id = self.format.id(kind, &data).ok();
                         id.filter(|id| key(id, 0) == wanted)
-                            .map(|id| (id, kind, data.len() as u64))
+                            .map(|id| (id, data.len() as u64))
                     });
                     let ids: Option<Vec<_>> = ids.collect();
-                    for (id, kind, total) in ids.iter().flatten() {
+                    for (id, total) in ids.iter().flatten() {
                         let parts = found.entry(*id);
-                        parts.or_insert_with(|| Parts::new(*kind, *total)).single = true;
+                        parts.or_insert_with(|| Parts::new(*total)).single = true;
                     }
                     if block.is_none() || ids.is_none() {
                         damaged(from, at, "a block of objects");
@@ -172,7 +172,7 @@ impl<S: Storage> Pack<S> {
                     key(&id, part),
                     Place::new(slot, from, part > 0, record.len).0,
                 ));
-                let parts = found.entry(id).or_insert_with(|| Parts::new(kind, total));
+                let parts = found.entry(id).or_insert_with(|| Parts::new(total));
                 if data.len() as u64 == total {
                     if self.format.id(kind, &data) != Ok(id) {
                         damaged(from, at, &format!("object {id}: its bytes have another id"));
@@ -204,15 +204,19 @@ impl<S: Storage> Pack<S> {
                 report.incomplete.push(*id);
             } else {
                 report.objects += 1;
-                let whole = self.read(id);
-                let sound = match &whole {
-                    Ok(Some(object)) => self.format.id(parts.kind, &object.data) == Ok(*id),
-                    // Collected meanwhile, or before.
-                    Ok(None) => true,
-                    Err(_) => false,
-                };
-                if !sound {
-                    report.incomplete.push(*id);
+                match self.read(id) {
+                    Ok(Some(object)) if self.format.id(object.kind, &object.data) != Ok(*id) => {
+                        let place = self.table.read().get(key(id, 0), 0);
+                        report.damage.extend(place.map(|place| Damage {
+                            slot: place.slot(),
+                            offset: place.offset(),
+                            end: place.offset() + place.len() as u64,
+                            what: format!("object {id}: its bytes have another id"),
+                        }));
+                    }
+                    // Or collected meanwhile, or before.
+                    Ok(_) => {}
+                    Err(_) => report.incomplete.push(*id),
                 }
             }
         }
@@ -281,16 +285,14 @@ impl<S: Storage> Pack<S> {
 
 /// What was found of an object.
 struct Parts {
-    kind: Kind,
     total: u64,
     single: bool,
     numbers: BTreeSet<u32>,
 }
 
 impl Parts {
-    fn new(kind: Kind, total: u64) -> Parts {
+    fn new(total: u64) -> Parts {
         Parts {
-            kind,
             total,
             single: false,
             numbers: BTreeSet::new(),

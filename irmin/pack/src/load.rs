@@ -187,7 +187,27 @@ pub fn load<S: Storage>(storage: &S, salvage: bool) -> Result<Option<Loaded>, Ba
     };
     let discarded = accept(storage, &mut found, &mut loaded, salvage)?;
     loaded.discard = discarded.iter().map(|found| found.slot).collect();
+    let claims: Vec<(u32, Point)> = found.iter().map(Found::claim).collect();
     fill(storage, found, &mut loaded, salvage)?;
+    if let Some(tail) = loaded.tail {
+        let end = Point {
+            stamp: tail.header.stamp,
+            offset: tail.at as u32,
+        };
+        let what = "what it calls durable is not there; repair";
+        for (slot, _) in claims.into_iter().filter(|(_, claim)| *claim > end) {
+            if !salvage {
+                return Err(corrupt(slot, 0, what));
+            }
+            loaded.damage.push(Damage {
+                slot,
+                offset: 0,
+                end: segment,
+                what: what.into(),
+            });
+        }
+        loaded.durable = loaded.durable.min(end);
+    }
     Ok(Some(loaded))
 }
 
@@ -267,7 +287,17 @@ fn accept<S: Storage>(
         }
         if lost {
             let scan = this.scan(storage, true, names)?;
-            loaded.damage.extend(this.gaps(&scan));
+            let mut gaps = this.gaps(&scan);
+            if gaps.is_empty() {
+                // Its list of names, or what was behind its end.
+                gaps.push(Damage {
+                    slot,
+                    offset: if listed { scan.end } else { RECORDS },
+                    end: this.header.segment,
+                    what: "what was durable".into(),
+                });
+            }
+            loaded.damage.append(&mut gaps);
             this.scan = Some(scan);
             complete = true;
         } else if !listed {
@@ -371,7 +401,19 @@ fn fill<S: Storage>(
         let sealed = seal.is_some();
         let seal = seal.filter(|_| complete || header.stamp != last);
         loaded.segments.insert(slot, Segment { header, seal });
-        if header.stamp == last && !complete {
+        // Whoever writes leaves room for the index.
+        let is_too_full = end + (entries.len() * ENTRY) as u64 > header.segment;
+        if header.stamp == last && !complete && is_too_full {
+            if !salvage {
+                return Err(corrupt(slot, end, "no room for its index; repair"));
+            }
+            loaded.damage.push(Damage {
+                slot,
+                offset: end,
+                end: header.segment,
+                what: "no room for its index".into(),
+            });
+        } else if header.stamp == last && !complete {
             loaded.active = Some(Active {
                 slot,
                 header,
@@ -401,6 +443,13 @@ impl Found {
             skip,
             names,
         ))
+    }
+
+    /// Up to where it says that the log was durable.
+    fn claim(&self) -> (u32, Point) {
+        let scanned = self.scan.as_ref().map(|scan| scan.durable);
+        let claim = scanned.unwrap_or_default().max(self.header.durable);
+        (self.slot, claim)
     }
 
     fn gaps(&self, scan: &Scan) -> Vec<Damage> {

@@ -274,10 +274,12 @@ impl<S: Storage> Pack<S> {
         if let Some(seal) = seal {
             let bytes = scan::bytes(&self.storage, slot, w.segment)?;
             let records = scan::scan(&bytes, slot, header, Some(seal), false, BTreeMap::new());
-            let (index, seal) = index(seal.end, &records.entries);
-            self.storage.write(slot, u64::from(seal.end), &index)?;
+            let (index, again) = index(seal.end, &records.entries);
+            if again.entries == seal.entries {
+                self.storage.write(slot, u64::from(seal.end), &index)?;
+            }
             start.truncate(SEAL);
-            start.extend(header.seal(seal));
+            start.extend(header.seal(*seal));
         }
         self.storage.write(slot, 0, &start)
     }

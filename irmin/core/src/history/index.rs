@@ -216,12 +216,17 @@ impl Asking<'_> {
     /// Finds a node's parents and generation. All commits before it that are not known yet, back to
     /// those of the backend's index, are read, once.
     pub(super) fn know(&self, node: u32) -> Result<(), Stop> {
-        let mut open = alloc::vec![node];
+        let mut open = Open::default();
+        open.nodes.push((node, false));
         loop {
             let next = self.write(|graph| graph.generations(&mut open, TURN))?;
             match next {
                 Next::Done => return Ok(()),
                 Next::More => {}
+                Next::Circle(id) => {
+                    let what = alloc::format!("commit {id} (it comes before itself)");
+                    return Err(BackendError::Corrupt { what }.into());
+                }
                 Next::Read(node, id) => {
                     let (links, is_shallow) = self.links(&id)?;
                     self.write(|graph| graph.add(node, &links, is_shallow))?;
@@ -254,6 +259,17 @@ enum Next {
     Done,
     More,
     Read(u32, Id),
+    /// It is its own ancestor, which no commit is whose id is its hash.
+    Circle(Id),
+}
+
+/// Nodes whose generations are looked for: each with whether its parents' are already, which stand
+/// behind it.
+#[derive(Default)]
+struct Open {
+    nodes: Vec<(u32, bool)>,
+    /// How many of them those are: each another's descendant.
+    begun: usize,
 }
 
 impl Graph {
@@ -361,32 +377,38 @@ impl Graph {
 
     /// Computes the generation of the last node that is open, and of those before it, as far as all
     /// is read.
-    fn generations(&mut self, open: &mut Vec<u32>, steps: usize) -> Next {
+    fn generations(&mut self, open: &mut Open, steps: usize) -> Next {
         for _ in 0..steps {
-            let Some(&number) = open.last() else {
+            let Some(&(number, begun)) = open.nodes.last() else {
                 return Next::Done;
             };
             let Some(node) = self.own(number).filter(|node| node.generation == 0) else {
-                open.pop();
+                open.nodes.pop();
+                open.begun -= usize::from(begun);
                 continue;
             };
             if node.count == NOT_READ {
                 return Next::Read(number, node.id);
             }
             let mut generation = 1;
-            let before = open.len();
+            let before = open.nodes.len();
             for &parent in &self.parents[node.first as usize..(node.first + node.count) as usize] {
                 // A generation that cannot be read is found out by who walks there.
                 match self.generation(parent) {
-                    Ok(None) => open.push(parent),
+                    Ok(None) => open.nodes.push((parent, false)),
                     Ok(Some(parent)) => generation = generation.max(parent.saturating_add(1)),
                     Err(_) => {}
                 }
             }
-            if open.len() == before {
+            if open.nodes.len() == before {
                 let at = (number - self.known) as usize;
                 self.nodes[at].generation = generation;
-                open.pop();
+            } else if !begun {
+                open.nodes[before - 1].1 = true;
+                open.begun += 1;
+                if open.begun > self.nodes.len() {
+                    return Next::Circle(node.id);
+                }
             }
         }
         Next::More

@@ -94,6 +94,34 @@ fn a_search_that_is_not_finished_is_an_error_and_not_unrelated() {
 }
 
 #[test]
+fn commits_in_a_circle_are_damage_and_no_endless_search() {
+    // Their ids are no hashes, as only a store that lies can have it.
+    let memory = Memory::new(Format::Native);
+    let id = |n| Id::from_bytes(&[n; 32]).unwrap();
+    for (n, parents) in [(1, &[2][..]), (2, &[4, 3]), (3, &[1]), (4, &[])] {
+        let mut text = alloc::format!("tree {}\n", id(9));
+        for parent in parents {
+            text += &alloc::format!("parent {}\n", id(*parent));
+        }
+        text += "author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n";
+        let object = Object {
+            id: id(n),
+            kind: crate::Kind::Commit,
+            data: text.into_bytes().into(),
+        };
+        memory.write(&[object]).unwrap();
+    }
+    let repo = Repo::new(memory);
+    let commit = |n| repo.commit(&id(n)).unwrap();
+    for (a, b) in [(1, 4), (2, 3), (3, 3), (4, 2)] {
+        let error = repo.lcas(&commit(a), &commit(b)).unwrap_err();
+        let error = alloc::format!("{error}");
+        assert!(error.contains("before itself"), "{error}");
+    }
+    assert_eq!(repo.lcas(&commit(4), &commit(4)).unwrap(), [id(4)]);
+}
+
+#[test]
 fn a_fork_near_the_end_of_a_long_history_is_found_near_it() {
     let repo = Repo::new(Memory::new(Format::Native));
     let mut tip = commit(&repo, &[], 0);
