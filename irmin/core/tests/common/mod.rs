@@ -40,13 +40,12 @@ impl Git {
             .stderr(Stdio::piped())
             .spawn()
             .expect("git is installed");
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
+        // What it says may fill its pipe before it has read all.
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.as_bytes().to_vec();
+        let writer = std::thread::spawn(move || stdin.write_all(&input));
         let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         let text = String::from_utf8(output.stdout).unwrap();
         (
