@@ -22,11 +22,11 @@ fn create(place: &Place, name: &str, at: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, Some(name))?;
     let commit = place.repo.resolve(at)?;
     match branch.compare_and_set(None, Some(&commit)) {
-        Err(UpdateError::Moved { .. }) => Err(Failure::usage(
+        Err(UpdateError::Moved { .. }) => Err(Failure::no(
             format!("there is a branch {name} already"),
             "give the new one another name",
         )),
-        Err(error @ UpdateError::Clash { .. }) => Err(Failure::usage(
+        Err(error @ UpdateError::Clash { .. }) => Err(Failure::no(
             error.to_string(),
             "give the new one another name",
         )),
@@ -40,19 +40,19 @@ fn create(place: &Place, name: &str, at: &str, out: &mut Output) -> Result<u8> {
 fn delete(place: &Place, name: &str, is_forced: bool, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, Some(name))?;
     let Some(head) = branch.head()? else {
-        return Err(Failure::absent(
+        return Err(Failure::no(
             format!("there is no branch {name}"),
             "`irmin branches` lists the branches",
         ));
     };
     if *branch.name() == place.repo.backend().default_branch()? {
-        return Err(Failure::usage(
+        return Err(Failure::no(
             format!("{name} is the current branch"),
             "make another one current first: git symbolic-ref HEAD refs/heads/OTHER",
         ));
     }
     if !is_forced && !place.repo.resolve("HEAD")?.has_ancestor(&head)? {
-        return Err(Failure::usage(
+        return Err(Failure::no(
             format!(
                 "{name} has commits that the current branch lacks: it is at {}",
                 head.id()

@@ -35,7 +35,7 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
         names.extend(backend.heads("refs/tags/")?);
     }
     if names.is_empty() {
-        return Err(Failure::absent(
+        return Err(Failure::no(
             "there is nothing to export yet",
             "make the first commit with `irmin set PATH VALUE`",
         ));
@@ -46,13 +46,24 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
             "fetch the rest first: irmin fetch --unshallow",
         ));
     }
-    // The branch that a clone of it begins with.
-    let head = backend.default_branch()?;
-    let head = names.iter().find(|(name, _)| *name == head).cloned();
     let wants: Vec<Id> = names.iter().map(|(_, id)| *id).collect();
     let have_ids: Vec<Id> = haves.iter().map(irmin::Commit::id).collect();
     let objects = walk::missing(backend, &wants, &have_ids, &mut walk::Options::default())
         .map_err(Failure::broken)?;
+    if !haves.is_empty() {
+        // As in Git, a name that the receiver has all of is no part of it.
+        let new: HashSet<&Id> = objects.iter().collect();
+        names.retain(|(_, id)| new.contains(id));
+    }
+    if names.is_empty() {
+        return Err(Failure::no(
+            "there is nothing new to export",
+            "what ^ takes away holds all that the names lead to",
+        ));
+    }
+    // The branch that a clone of it begins with.
+    let head = backend.default_branch()?;
+    let head = names.iter().find(|(name, _)| *name == head).cloned();
     let mut header = match place.repo.format() {
         irmin::Format::GitSha1 => String::from("# v2 git bundle\n"),
         format => format!("# v3 git bundle\n@object-format={}\n", format_name(format)),
@@ -123,7 +134,7 @@ fn full_name(place: &Place, typed: &str) -> Result<(RefName, Id)> {
             return Ok((name, id));
         }
     }
-    Err(Failure::usage(
+    Err(Failure::broken_with(
         format!("there is no branch or tag {typed}"),
         "a bundle holds names: give branches or tags, see `irmin branches`",
     ))
@@ -139,7 +150,7 @@ struct Header {
 /// `irmin import`.
 pub fn import(place: &Place, import: &Import, out: &mut Output) -> Result<u8> {
     let file = File::open(&import.file).map_err(|error| {
-        Failure::usage(
+        Failure::broken_with(
             format!("{} cannot be read: {error}", shown(&import.file)),
             "give a bundle that `irmin export` or `git bundle` made",
         )

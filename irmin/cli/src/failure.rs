@@ -18,16 +18,16 @@ pub type Result<T> = std::result::Result<T, Failure>;
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Failure {
-    /// Something is not there.
+    /// The answer is no: something is not there, is of another kind or stands in the way.
     #[error("{what}")]
-    Absent {
+    No {
         /// What, and where it was looked for.
         what: String,
         /// What to do.
         #[help]
         help: Option<String>,
     },
-    /// A mistake in what was typed.
+    /// A command line that is wrong whatever the repository holds.
     #[error("{what}")]
     Usage {
         /// Which.
@@ -36,7 +36,7 @@ pub enum Failure {
         #[help]
         help: Option<String>,
     },
-    /// All else.
+    /// What was asked could not be found out or done.
     #[error("{what}")]
     Broken {
         /// What happened, to what.
@@ -51,15 +51,15 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Something is not there.
-    pub fn absent(what: impl Into<String>, help: impl Into<String>) -> Failure {
-        Failure::Absent {
+    /// The answer is no.
+    pub fn no(what: impl Into<String>, help: impl Into<String>) -> Failure {
+        Failure::No {
             what: what.into(),
             help: Some(help.into()),
         }
     }
 
-    /// A mistake in what was typed.
+    /// A command line that is wrong whatever the repository holds.
     pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Failure {
         Failure::Usage {
             what: what.into(),
@@ -67,7 +67,7 @@ impl Failure {
         }
     }
 
-    /// All else. The store's own errors say what to do.
+    /// What was asked could not be found out or done. The store's own errors say what to do.
     pub fn broken(what: impl ToString) -> Failure {
         Failure::Broken {
             what: what.to_string(),
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// All else, and what to do.
+    /// The same, and what to do.
     pub fn broken_with(what: impl Into<String>, help: impl Into<String>) -> Failure {
         Failure::Broken {
             what: what.into(),
@@ -83,11 +83,19 @@ impl Failure {
         }
     }
 
+    /// The same where a command gives another meaning to 1.
+    pub fn no_answer(self) -> Failure {
+        match self {
+            Failure::No { what, help } => Failure::Broken { what, help },
+            failure => failure,
+        }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
             Failure::Closed => 0,
-            Failure::Absent { .. } => 1,
+            Failure::No { .. } => 1,
             Failure::Usage { .. } => 2,
             Failure::Broken { .. } => 3,
         }
@@ -139,17 +147,17 @@ impl From<ReadError> for Failure {
 impl From<RevisionError> for Failure {
     fn from(error: RevisionError) -> Failure {
         match error {
-            RevisionError::NoCommitYet { name } => Failure::absent(
+            RevisionError::NoCommitYet { name } => Failure::no(
                 format!("{name} has no commit yet"),
                 "make the first one with `irmin set PATH VALUE`",
             ),
-            RevisionError::Unknown { name } => Failure::usage(
+            RevisionError::Unknown { name } => Failure::broken_with(
                 format!("no branch, tag or commit is called {name}"),
                 "`irmin branches` lists the branches",
             ),
             RevisionError::Ambiguous { name, ids } => {
                 let ids: Vec<_> = ids.iter().map(Id::to_string).collect();
-                Failure::usage(
+                Failure::broken_with(
                     format!("{name} may mean any of several objects"),
                     format!("give more digits of one:\n{}", ids.join("\n")),
                 )
@@ -158,11 +166,11 @@ impl From<RevisionError> for Failure {
                 name,
                 commit,
                 number,
-            } => Failure::usage(
+            } => Failure::broken_with(
                 format!("{name} means no commit: {commit} has no parent {number}"),
                 "see what is before it with `irmin log`",
             ),
-            RevisionError::NotCommit { name, kind } => Failure::usage(
+            RevisionError::NotCommit { name, kind } => Failure::broken_with(
                 format!("{name} is a {kind}, and no commit"),
                 "give a branch, a tag or a commit's id",
             ),
@@ -181,10 +189,9 @@ impl From<WriteError> for Failure {
         let what = error.to_string();
         match error {
             WriteError::Read(error) => error.into(),
-            WriteError::NotFound { .. } => Failure::Absent { what, help: None },
-            WriteError::FileInTheWay { .. } | WriteError::DirInTheWay { .. } => {
-                Failure::Usage { what, help: None }
-            }
+            WriteError::NotFound { .. }
+            | WriteError::FileInTheWay { .. }
+            | WriteError::DirInTheWay { .. } => Failure::No { what, help: None },
             _ => Failure::broken(what),
         }
     }
@@ -224,8 +231,7 @@ impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Failure {
         let what = error.to_string();
         match error {
-            SyncError::NoSuchName { .. } => Failure::Absent { what, help: None },
-            SyncError::Invalid(_) => Failure::Usage { what, help: None },
+            SyncError::NoSuchName { .. } => Failure::No { what, help: None },
             SyncError::Unauthorized { .. } => Failure::broken_with(
                 what,
                 "set IRMIN_TOKEN to a token, or set up git credential for this server",
@@ -244,7 +250,7 @@ impl From<SyncError> for Failure {
 
 /// Writes a failure to standard error: drawn on a terminal, plain lines elsewhere.
 pub fn print(mut failure: Failure) {
-    if let Failure::Absent { what, help }
+    if let Failure::No { what, help }
     | Failure::Usage { what, help }
     | Failure::Broken { what, help } = &mut failure
     {

@@ -19,7 +19,7 @@ pub fn fsck(repo: Option<&Path>, fsck: &Fsck, out: &mut Output) -> Result<u8> {
     let mut is_damaged = false;
     let place = match place::locate(repo)? {
         Found::Git(_) if fsck.repair => {
-            return Err(Failure::usage(
+            return Err(Failure::broken_with(
                 "only native stores can be repaired",
                 "restore a Git repository from another copy, or fetch from it what is missing",
             ));

@@ -13,9 +13,10 @@ use crate::tree::path;
 
 /// `irmin log`.
 pub fn log(place: &Place, log: &Log, out: &mut Output) -> Result<u8> {
+    let path = log.path.as_deref().map(path).transpose()?;
     let commit = place.repo.resolve(&log.name)?;
-    let commits = match &log.path {
-        Some(typed) => commit.log_of(path(typed)?),
+    let commits = match path {
+        Some(path) => commit.log_of(path),
         None => commit.log(),
     };
     let mut is_first = true;
@@ -98,8 +99,8 @@ fn commit_value(commit: &Commit) -> Value {
 
 /// `irmin lcas`.
 pub fn lcas(place: &Place, lcas: &Lcas, out: &mut Output) -> Result<u8> {
-    let a = place.repo.resolve(&lcas.a)?;
-    let b = place.repo.resolve(&lcas.b)?;
+    let a = place.commit(&lcas.a)?;
+    let b = place.commit(&lcas.b)?;
     let ids = place.repo.lcas(&a, &b)?;
     for id in &ids {
         match out.json {

@@ -23,6 +23,7 @@ pub fn info(place: &Place, message: &str, author: Option<&str>) -> Result<Info> 
 
 fn signature(config: &Config, role: &str, given: Option<&str>) -> Result<Signature> {
     let given = given.map(parse_author).transpose()?;
+    let is_given = given.is_some();
     let part = |part: &str, other: &str| {
         set(&variable(role, part))
             .or_else(|| config.get(&format!("{role}.{part}")).map(Into::into))
@@ -55,6 +56,12 @@ fn signature(config: &Config, role: &str, given: Option<&str>) -> Result<Signatu
         }
     };
     let signature = Signature::new(&name, &email, seconds, minutes as i16);
+    if signature.name().is_empty() && is_given {
+        return Err(Failure::usage(
+            format!("--author has no name: {name:?}"),
+            "write it as 'Ada Lovelace <ada@example.org>'",
+        ));
+    }
     if signature.name().is_empty() {
         return Err(Failure::broken_with(
             format!("the {role}'s name is empty: {name:?}"),

@@ -5,8 +5,8 @@
 //! with the names that Git would use ([`identity`]), and whatever comes from a repository is made
 //! harmless before it reaches a terminal ([`output`]).
 //!
-//! Exit codes: 0; 1 for a conflict and for what is not there; 2 for a mistake in what was typed;
-//! 3 for all else.
+//! Exit codes: 0 for what is done; 1 where the answer is no; 2 for a command line that is wrong
+//! whatever the repository holds; 3 for what could not be found out or done ([`failure`]).
 
 #![forbid(unsafe_code)]
 
@@ -44,7 +44,10 @@ use place::Place;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut out = Output::new(cli.json);
+    let mut out = match Output::new(cli.json) {
+        Ok(out) => out,
+        Err(error) => return failed(error.into()),
+    };
     let result = run(&cli, &mut out).and_then(|code| {
         out.flush()?;
         Ok(code)
@@ -56,11 +59,16 @@ fn main() -> ExitCode {
         Err(failure) => {
             // What was found before goes first.
             let _ = out.flush();
-            let code = failure.code();
-            failure::print(failure);
-            ExitCode::from(code)
+            failed(failure)
         }
     }
+}
+
+/// Says what went wrong; the exit code.
+fn failed(failure: Failure) -> ExitCode {
+    let code = failure.code();
+    failure::print(failure);
+    ExitCode::from(code)
 }
 
 /// Does what was asked for; the exit code.

@@ -30,8 +30,8 @@ pub fn merge(place: &Place, merge: &Merge, out: &mut Output) -> Result<u8> {
 }
 
 fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) -> Result<u8> {
-    let ours = place.repo.resolve(ours_name)?;
-    let theirs = place.repo.resolve(theirs_name)?;
+    let ours = place.commit(ours_name)?;
+    let theirs = place.commit(theirs_name)?;
     let rule = FollowRenames::new(files_as_git).named(ours_name, theirs_name);
     let merge = tried(place.repo.try_merge(&ours, &theirs, &rule))?;
     if !merge.conflicts().is_empty() {
@@ -48,10 +48,10 @@ fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) 
 /// Merges a commit of this name into a branch, and tells of it.
 pub fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, merge.branch.as_deref())?;
-    let theirs = place.repo.resolve(name)?;
+    let theirs = place.commit(name)?;
     loop {
         let Some(ours) = branch.head()? else {
-            return Err(Failure::absent(
+            return Err(Failure::broken_with(
                 format!("{} has no commit to merge into", branch.name().short()),
                 "`irmin branches` lists the branches",
             ));

@@ -2,13 +2,15 @@
 //! character: names are quoted, texts are escaped.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 
 use serde_json::Value;
 
 /// Standard output.
 pub struct Output {
-    to: BufWriter<Stdout>,
+    to: BufWriter<File>,
     /// Whether one JSON object a line is wanted.
     pub json: bool,
     terminal: bool,
@@ -16,13 +18,14 @@ pub struct Output {
 
 impl Output {
     /// Standard output, for a person or as JSON.
-    pub fn new(json: bool) -> Output {
+    pub fn new(json: bool) -> io::Result<Output> {
         let stdout = io::stdout();
-        Output {
+        Ok(Output {
             json,
             terminal: stdout.is_terminal(),
-            to: BufWriter::new(stdout),
-        }
+            // The library's own says nothing where the descriptor cannot be written to.
+            to: BufWriter::new(stdout.as_fd().try_clone_to_owned()?.into()),
+        })
     }
 
     /// Writes a line, which must be harmless.
@@ -61,7 +64,9 @@ impl Output {
 
 /// Control characters, and those that turn the direction of writing.
 fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A text with its control characters escaped, except line ends and tabs.
@@ -82,10 +87,10 @@ pub fn first_line(text: &str) -> String {
 }
 
 /// A path, quoted as Git quotes it (with `core.quotePath` off) if it holds control characters,
-/// quotation marks, backslashes or what is no UTF-8.
+/// quotation marks, backslashes or what is no UTF-8, or if it is empty.
 pub fn quoted(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
-    let mut is_quoted = false;
+    let mut is_quoted = path.is_empty();
     for chunk in path.utf8_chunks() {
         for c in chunk.valid().chars() {
             if !is_harmful(c) && c != '"' && c != '\\' {
@@ -144,6 +149,8 @@ mod tests {
         assert_eq!(quoted("a b/ü".as_bytes()), "a b/ü");
         assert_eq!(quoted(b"a\tb\"\\\x1b\x7f"), r#""a\tb\"\\\033\177""#);
         assert_eq!(quoted(b"a\xff"), r#""a\377""#);
+        assert_eq!(quoted("\u{200e}".as_bytes()), r#""\342\200\216""#);
+        assert_eq!(quoted(b""), "\"\"");
         assert_eq!(quoted("\u{9b}2J".as_bytes()), r#""\302\2332J""#);
     }
 
@@ -151,6 +158,10 @@ mod tests {
     fn no_control_character_is_left_in_a_text() {
         assert_eq!(harmless("a\x1b[2J\tb\n"), "a\\u{1b}[2J\tb\n");
         assert_eq!(harmless("\u{9b}\u{202e}"), "\\u{9b}\\u{202e}");
+        // All that Unicode calls a control of direction (UAX #9).
+        for c in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202d}\u{2066}\u{2069}".chars() {
+            assert!(is_harmful(c), "{c:?}");
+        }
         assert_eq!(first_line("a\tb\r\nc"), "a b");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use irmin::{BackendError, Format, Repo};
+use irmin::{BackendError, Commit, Format, Repo};
 use irmin_git::Git;
 use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
@@ -66,7 +66,7 @@ impl Place {
     pub fn at(folder: &Path) -> Result<Place> {
         match repository(folder) {
             Some(found) => Place::open(found),
-            None => Err(Failure::usage(
+            None => Err(Failure::broken_with(
                 format!("there is no repository in {}", shown(folder)),
                 "give the folder of a Git repository or of an irmin store",
             )),
@@ -106,25 +106,33 @@ impl Place {
 
     /// Makes a repository of this kind. The folder must not hold one.
     pub fn make(path: &Path, format: StoreFormat, is_bare: bool) -> Result<Place> {
+        let folder = match (is_bare, format) {
+            (true, _) => path.into(),
+            (false, StoreFormat::Native) => path.join(INSIDE),
+            (false, _) => path.join(".git"),
+        };
+        // A folder holds both kinds side by side, but none is hidden inside another.
+        if let Some(there) = [path, &folder].into_iter().find(|at| is_itself(at)) {
+            return Err(Failure::broken_with(
+                format!("there is a repository in {} already", shown(there)),
+                "use that one, or give another folder",
+            ));
+        }
         let format = match format {
             StoreFormat::GitSha1 => Format::GitSha1,
             StoreFormat::GitSha256 => Format::GitSha256,
             StoreFormat::Native => {
-                let folder = match is_bare {
-                    true => path.into(),
-                    false => path.join(INSIDE),
-                };
-                if is_git(&folder) || is_native(&folder) {
-                    return Err(Failure::usage(
-                        format!("there is a repository in {} already", shown(&folder)),
-                        "give another folder",
-                    ));
-                }
                 let pack = Pack::create(files(&folder)?, Format::Native)?;
                 return Ok(Place::of_pack(pack, folder));
             }
         };
         Ok(Place::of_git(Git::init(path, format, is_bare)?))
+    }
+
+    /// The commit of a name, for commands whose 1 says something of commits that are there.
+    pub fn commit(&self, name: &str) -> Result<Commit> {
+        let found = self.repo.resolve(name);
+        found.map_err(|error| Failure::from(error).no_answer())
     }
 
     /// Whether files of the current branch are checked out beside it. Nothing here touches them.
@@ -152,7 +160,12 @@ pub fn locate(repo: Option<&Path>) -> Result<Found> {
     match (repo, env::var_os("GIT_DIR")) {
         (None, Some(folder)) => {
             let folder = PathBuf::from(folder);
-            Ok(repository(&folder).unwrap_or(Found::Git(folder)))
+            repository(&folder).ok_or_else(|| {
+                Failure::broken_with(
+                    format!("GIT_DIR is {}, which is no repository", shown(&folder)),
+                    "unset GIT_DIR to have one looked for from the current folder on, or give --repo PATH",
+                )
+            })
         }
         (repo, _) => upwards(repo.unwrap_or(Path::new("."))),
     }
@@ -202,7 +215,7 @@ pub fn init(init: &Init, repo: Option<&Path>, out: &mut Output) -> Result<u8> {
 pub fn make_in<T>(folder: &Path, make: impl FnOnce() -> Result<T>) -> Result<T> {
     let was_there = folder.exists();
     if was_there && !fs::read_dir(folder).is_ok_and(|mut inside| inside.next().is_none()) {
-        return Err(Failure::usage(
+        return Err(Failure::broken_with(
             format!("{} is there already and not empty", shown(folder)),
             "give another folder",
         ));
@@ -223,8 +236,8 @@ pub fn shown(path: &Path) -> String {
 /// at the folders of `GIT_CEILING_DIRECTORIES` and where another file system begins.
 fn upwards(from: &Path) -> Result<Found> {
     let start = fs::canonicalize(from).map_err(|error| {
-        Failure::usage(
-            format!("{} cannot be opened: {error}", from.display()),
+        Failure::broken_with(
+            format!("{} cannot be opened: {error}", shown(from)),
             "give --repo a repository, or a folder inside one",
         )
     })?;
@@ -246,8 +259,8 @@ fn upwards(from: &Path) -> Result<Found> {
             return Ok(found);
         }
     }
-    let start = start.display();
-    Err(Failure::usage(
+    let start = shown(&start);
+    Err(Failure::broken_with(
         format!("there is no repository in {start} or a folder above it"),
         "make one with `irmin init`, or give --repo PATH",
     ))
@@ -269,12 +282,19 @@ pub fn repository(folder: &Path) -> Option<Found> {
 /// Whether the folder is a Git repository, or the work tree of one.
 fn is_git(folder: &Path) -> bool {
     let inside = folder.join(".git");
-    inside.is_file()
-        || [inside.as_path(), folder].iter().any(|folder| {
-            folder.join("HEAD").symlink_metadata().is_ok()
-                && (folder.join("commondir").is_file()
-                    || folder.join("objects").is_dir() && folder.join("refs").is_dir())
-        })
+    inside.is_file() || is_git_dir(&inside) || is_git_dir(folder)
+}
+
+/// Whether the folder is a Git repository itself.
+fn is_git_dir(folder: &Path) -> bool {
+    folder.join("HEAD").symlink_metadata().is_ok()
+        && (folder.join("commondir").is_file()
+            || folder.join("objects").is_dir() && folder.join("refs").is_dir())
+}
+
+/// Whether this is a repository itself, or the file that stands for one, and not a work tree.
+fn is_itself(path: &Path) -> bool {
+    path.is_file() || is_git_dir(path) || is_native(path)
 }
 
 /// Whether the folder is a native store: it has a lock and a segment.

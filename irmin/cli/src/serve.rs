@@ -33,7 +33,7 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
         (Some(certificate), Some(key)) => {
             let tls = Tls::new(&read(certificate)?, &read(key)?);
             Some(tls.map_err(|error| {
-                Failure::usage(
+                Failure::broken_with(
                     error.to_string(),
                     "give the certificate's file and that of its key, both in PEM",
                 )
@@ -115,7 +115,7 @@ fn name(folder: &Path) -> String {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| {
-        Failure::usage(
+        Failure::broken_with(
             format!("{} cannot be read: {error}", shown(path)),
             "give a file that is there and may be read",
         )
@@ -127,13 +127,13 @@ fn tokens(path: &Path) -> Result<Tokens> {
     let text = read(path)?;
     let mode = fs::metadata(path).map_or(0, |found| found.mode());
     if mode & 0o077 != 0 {
-        return Err(Failure::usage(
+        return Err(Failure::broken_with(
             format!("others may read or change the tokens in {}", shown(path)),
             format!("chmod 600 {}", shown(path)),
         ));
     }
     Tokens::parse(&String::from_utf8_lossy(&text)).map_err(|error| {
-        Failure::usage(
+        Failure::broken_with(
             format!("{}: {error}", shown(path)),
             "a line is TOKEN read=PATTERN,PATTERN write=PATTERN; `irmin token` makes them",
         )

@@ -17,18 +17,27 @@ pub fn path(typed: &OsStr) -> Result<Path> {
     Ok(Path::new(bytes.strip_suffix(b"/").unwrap_or(bytes))?)
 }
 
+/// The path of a file as it was typed.
+pub fn file(typed: &OsStr) -> Result<Path> {
+    let path = Path::new(typed.as_bytes())?;
+    match path.is_root() {
+        true => Err(Failure::usage("the path is empty", "name a file")),
+        false => Ok(path),
+    }
+}
+
 /// `irmin get`.
 pub fn get(place: &Place, get: &Get, out: &mut Output) -> Result<u8> {
+    let path = file(&get.path)?;
     let tree = place.repo.resolve(&get.at)?.tree();
-    let path = Path::new(get.path.as_bytes())?;
     let entry = tree.entry(&path)?.ok_or_else(|| absent(&path, &get.at))?;
     let shown = quoted(path.as_bytes());
     match entry.mode() {
-        Mode::Dir => Err(Failure::usage(
+        Mode::Dir => Err(Failure::no(
             format!("{shown} is a directory"),
             "`irmin ls` lists it",
         )),
-        Mode::Module => Err(Failure::usage(
+        Mode::Module => Err(Failure::no(
             format!("{shown} is a commit of another repository (a submodule)"),
             "look into that repository",
         )),
@@ -48,18 +57,18 @@ pub fn get(place: &Place, get: &Get, out: &mut Output) -> Result<u8> {
 }
 
 fn absent(path: &Path, at: &str) -> Failure {
-    Failure::absent(
+    Failure::no(
         format!("there is nothing at {} in {at}", quoted(path.as_bytes())),
         format!("`irmin tree --at {at}` lists what is there"),
     )
 }
 
 fn directory(place: &Place, list: &List) -> Result<(Path, Tree)> {
-    let tree = place.repo.resolve(&list.at)?.tree();
     let path = path(list.path.as_deref().unwrap_or_default())?;
+    let tree = place.repo.resolve(&list.at)?.tree();
     match tree.dir(&path)? {
         Some(dir) => Ok((path, dir)),
-        None if tree.entry(&path)?.is_some() => Err(Failure::usage(
+        None if tree.entry(&path)?.is_some() => Err(Failure::no(
             format!("{} is no directory", quoted(path.as_bytes())),
             "`irmin get` prints it",
         )),

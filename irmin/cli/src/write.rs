@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use bytes::Bytes;
 use irmin::{Branch, Commit, Path, WriteError};
+use rustix::fs::OFlags;
 use serde_json::json;
 
 use crate::cli::{Rm, Set};
@@ -12,14 +13,21 @@ use crate::failure::{Failure, Result};
 use crate::identity;
 use crate::output::{Output, quoted};
 use crate::place::Place;
-use crate::tree::path;
+use crate::tree::{file, path};
 
 /// The branch of this short or full name; without one the current branch (or a `HEAD` that stands
-/// for none).
+/// for none). `@` and other names that begin with `refs/` are refused, as they mean something else
+/// where a commit is named.
 pub fn branch(place: &Place, name: Option<&str>) -> Result<Branch> {
     match name {
         Some(name) => {
             let short = name.strip_prefix("refs/heads/").unwrap_or(name);
+            if short == "@" || short.starts_with("refs/") {
+                return Err(Failure::usage(
+                    format!("{name} is no branch's name"),
+                    "give a short name such as main, or refs/heads/main",
+                ));
+            }
             Ok(place.repo.branch(short)?)
         }
         None => {
@@ -45,10 +53,7 @@ pub fn done(place: &Place, branch: &Branch, commit: &Commit, out: &mut Output) -
 
 /// `irmin set`.
 pub fn set(place: &Place, set: &Set, out: &mut Output) -> Result<u8> {
-    let path = Path::new(set.path.as_bytes())?;
-    if path.is_root() {
-        return Err(Failure::usage("the path is empty", "give a file a name"));
-    }
+    let path = file(&set.path)?;
     let branch = branch(place, set.commit.branch.as_deref())?;
     let message = set.commit.says.message.clone();
     let message = message.unwrap_or_else(|| format!("Set {}", quoted(path.as_bytes())));
@@ -56,6 +61,12 @@ pub fn set(place: &Place, set: &Set, out: &mut Output) -> Result<u8> {
     let contents = match &set.value {
         Some(value) => Bytes::copy_from_slice(value.as_bytes()),
         None => {
+            if is_closed(&std::io::stdin()) {
+                return Err(Failure::usage(
+                    "there is no value, and standard input is closed",
+                    "give the value behind the path, or '' for an empty one",
+                ));
+            }
             let mut contents = Vec::new();
             std::io::stdin()
                 .read_to_end(&mut contents)
@@ -67,6 +78,15 @@ pub fn set(place: &Place, set: &Set, out: &mut Output) -> Result<u8> {
     };
     let commit = branch.change(&info, |edit| edit.set(&path, contents.clone()))?;
     done(place, &branch, &commit, out)
+}
+
+/// Whether nobody gave us a standard input: what is closed is opened for a program before it begins,
+/// as `/dev/null` to read and write. No shell opens it so.
+fn is_closed(stdin: &std::io::Stdin) -> bool {
+    let device = |found: rustix::io::Result<rustix::fs::Stat>| found.map(|found| found.st_rdev);
+    let is_null = device(rustix::fs::fstat(stdin)) == device(rustix::fs::stat("/dev/null"));
+    let mode = rustix::fs::fcntl_getfl(stdin).map(|flags| flags & OFlags::RWMODE);
+    is_null && mode == Ok(OFlags::RDWR)
 }
 
 /// `irmin rm`.
@@ -102,7 +122,7 @@ pub fn rm(place: &Place, rm: &Rm, out: &mut Output) -> Result<u8> {
         Ok(())
     });
     match (result, is_dir) {
-        (Err(_), Some(path)) => Err(Failure::usage(
+        (Err(_), Some(path)) => Err(Failure::no(
             format!("{} is a directory", quoted(path.as_bytes())),
             "`irmin rm -r` removes it with all that is below it",
         )),

@@ -126,7 +126,7 @@ fn what_would_not_come_back_is_refused_and_leaves_nothing() {
         place
             .try_irmin(&["convert", ".", "x", "--format", "git-sha256"])
             .0,
-        2
+        3
     );
-    assert_eq!(place.try_irmin(&["convert", ".", "."]).0, 2);
+    assert_eq!(place.try_irmin(&["convert", ".", "."]).0, 3);
 }

@@ -66,7 +66,7 @@ fn a_store_is_found_upwards_inside_of_a_folder_or_as_the_folder_itself() {
     );
     assert_eq!(place.irmin(&["get", "a", "--repo", ".irmin"]), "x");
     let (code, _, error) = place.try_irmin(&["init", "--format", "native"]);
-    assert!(code == 2 && error.contains("already"), "{error}");
+    assert!(code == 3 && error.contains("already"), "{error}");
     place.irmin(&["init", "bare", "--bare", "--format", "native"]);
     place.irmin(&["set", "a", "y", "--repo", "bare"]);
     assert_eq!(place.irmin(&["get", "a", "--repo", "bare"]), "y");
@@ -154,7 +154,7 @@ fn damage_of_a_git_repository_is_found_as_git_finds_it() {
         let place = Place::of_git(format);
         Random(4).history(&place, 30);
         assert_eq!(place.irmin(&["fsck"]), "");
-        assert_eq!(place.try_irmin(&["fsck", "--repair"]).0, 2);
+        assert_eq!(place.try_irmin(&["fsck", "--repair"]).0, 3);
         // The checksum of a pack, all objects of which are whole.
         let packs = std::fs::read_dir(place.path().join(".git/objects/pack")).unwrap();
         let mut packs = packs.map(|entry| entry.unwrap().path());

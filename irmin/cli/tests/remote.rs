@@ -57,7 +57,7 @@ fn a_clone_has_the_name_and_the_names_that_were_asked_for() {
     let here = empty();
     let (code, out, _) = here.try_irmin(&["clone", &format!("{url}/.git"), "a"]);
     assert!(code == 0 && out.starts_with("cloned into "), "{out}");
-    assert_eq!(here.try_irmin(&["clone", &url, "a"]).0, 2);
+    assert_eq!(here.try_irmin(&["clone", &url, "a"]).0, 3);
     here.irmin(&["clone", "--mirror", &url, "m"]);
     let names = |folder: &str| here.git(&["-C", folder, "for-each-ref"]);
     assert_eq!(names("m"), there.git(&["for-each-ref"]));
@@ -113,7 +113,7 @@ fn a_fetch_tells_what_it_made_moved_and_removed() {
     let (code, _, error) = here.try_irmin(&["fetch", "origin", "nothing"]);
     assert_eq!(code, 1, "{error}");
     let (code, _, error) = here.try_irmin(&["fetch", "nobody"]);
-    assert!(code == 2 && error.contains("no remote nobody"), "{error}");
+    assert!(code == 3 && error.contains("no remote nobody"), "{error}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn tokens_say_who_may_do_what() {
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     let (code, _, error) =
         place.try_irmin(&["serve", "--listen", "127.0.0.1:0", "--tokens", "tokens"]);
-    assert!(code == 2 && error.contains("chmod 600"), "{error}");
+    assert!(code == 3 && error.contains("chmod 600"), "{error}");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn git_clones_and_pushes_through_the_command_as_through_ssh() {
     assert_ne!(code, 0);
     let mut nobody = clone.irmin_command(&["upload-pack", "nowhere"]);
     nobody.stdin(Stdio::null());
-    assert_eq!(feed(nobody, b"").0, 2);
+    assert_eq!(feed(nobody, b"").0, 3);
 }
 
 #[test]

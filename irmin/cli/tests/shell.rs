@@ -28,7 +28,7 @@ fn the_repository_is_found_upwards_as_git_finds_it() {
     let git_dir = git_dir.to_str().unwrap();
     assert_eq!(run(&[("GIT_DIR", git_dir)], &["get", "a"]).1, "x");
     let (code, _, error) = run(&[], &["get", "a"]);
-    assert_eq!(code, 2);
+    assert_eq!(code, 3);
     assert!(
         error.contains("no repository") && error.contains("irmin init"),
         "{error}"
@@ -40,7 +40,7 @@ fn the_repository_is_found_upwards_as_git_finds_it() {
     )];
     let mut command = place.irmin_command(&["get", "a"]);
     command.current_dir(&up).envs(ceiling);
-    assert_eq!(feed(command, b"").0, 2);
+    assert_eq!(feed(command, b"").0, 3);
     // A further work tree, and a bare repository.
     let tree = elsewhere.path().join("tree");
     place.git(&[

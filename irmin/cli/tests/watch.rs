@@ -92,10 +92,10 @@ fn a_watch_goes_on_where_an_earlier_one_ended() {
     assert_eq!(watch.line(), "M\tb");
     watch.ends();
     let gone = format!("7:{}", "1".repeat(64));
-    for wrong in ["7", "x:-", "7:abcd", &gone] {
+    for (wrong, code) in [("7", 2), ("x:-", 2), ("7:abcd", 2), (&gone, 3)] {
         assert_eq!(
             place.try_irmin(&["watch", "--after", wrong]).0,
-            2,
+            code,
             "{wrong}"
         );
     }

@@ -42,8 +42,13 @@ const HELP: &str = "Examples:
 A NAME is what Git takes: a branch or tag, HEAD or @, a full or abbreviated id, with ~3, ^2 or
 ^{} behind it. A PATH begins at the root of the tree. Work trees and the index are not touched.
 
-Exit codes: 0; 1 for a conflict, and for a path, branch or ancestor that is not there; 2 for a
-mistake in what was typed, such as a name that means no commit; 3 for all else.";
+Exit codes:
+  0  done
+  1  the answer is no: a path or branch is not there, is of another kind or stands in the way; no
+     common ancestor, a conflict, a name that would lose commits, a finding, nothing new to export
+  2  the command line is wrong, whatever the repository holds
+  3  it could not be found out or done: no such repository or commit, damage, a lock, the network,
+     a full disk";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -46,7 +46,7 @@ pub fn convert(convert: &Convert, out: &mut Output) -> Result<u8> {
         (None, false) => StoreFormat::GitSha1,
     };
     if is_git != (format == StoreFormat::Native) {
-        return Err(Failure::usage(
+        return Err(Failure::broken_with(
             "both stores would be Git's, or both native",
             "one is converted to native first, and that to the other; `irmin clone` makes a copy",
         ));

@@ -4,7 +4,7 @@ use irmin_sync::{
     Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags, without_secrets,
 };
 
-use super::{Known, at, here, tell};
+use super::{Known, at, here, refspec, tell};
 use crate::cli::{self, HowMuch};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -29,7 +29,7 @@ pub fn fetch(place: &Place, fetch: &cli::Fetch, out: &mut Output) -> Result<u8> 
             ([], known) => known.to_vec(),
             (given, _) => given
                 .iter()
-                .map(|spec| Ok(spec.parse()?))
+                .map(|spec| refspec(spec))
                 .collect::<Result<_>>()?,
         };
         let fetched = from(place, &config, &known, refspecs, &fetch.how_much)?;
@@ -104,8 +104,7 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
         _ => branch.name().to_string(),
     };
     let mut refspecs = known.fetch.clone();
-    let wanted: Refspec = theirs.parse()?;
-    refspecs.push(wanted);
+    refspecs.push(refspec(&theirs)?);
     let fetched = from(place, &config, &known, refspecs, &pull.how_much)?;
     let mut code = moves(&fetched, out)?;
     let is_meant = |name: &str| {
@@ -120,7 +119,7 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
         None => id.to_string() == theirs,
     });
     let Some((_, id)) = head else {
-        return Err(Failure::absent(
+        return Err(Failure::no(
             format!("the other side has no {theirs}"),
             "name another branch: irmin pull REMOTE BRANCH",
         ));
@@ -135,7 +134,7 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
     let merged = cli::Merge {
         names: Vec::new(),
         dry_run: false,
-        branch: Some(branch.name().to_string()),
+        branch: pull.branch.clone(),
         says: cli::Says {
             message: Some(pull.says.message.clone().unwrap_or(message)),
             author: pull.says.author.clone(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use irmin::{Id, RefName};
 use irmin_sync::transport::{Credentials, Settings};
-use irmin_sync::{Refspec, Remote};
+use irmin_sync::{Refspec, Remote, SyncError};
 use serde_json::json;
 
 pub use clone::clone;
@@ -43,7 +43,7 @@ impl Known {
         let Some(url) = config.get(&key("url")) else {
             let is_path = Path::new(typed).exists();
             if !is_path && !typed.contains(':') {
-                return Err(Failure::usage(
+                return Err(Failure::broken_with(
                     format!("there is no remote {typed}"),
                     format!("git remote add {typed} URL makes one; or give the URL itself"),
                 ));
@@ -104,7 +104,20 @@ fn at(url: &str, config: &Config) -> Result<Remote> {
         settings.ssh_command = config.get("core.sshcommand").map(Into::into);
     }
     settings.ask = Some(Arc::new(credentials));
-    Ok(Remote::at(url, &settings)?)
+    Remote::at(url, &settings).map_err(mistyped)
+}
+
+/// A refspec as it was typed.
+fn refspec(typed: &str) -> Result<Refspec> {
+    typed.parse().map_err(mistyped)
+}
+
+/// A text that is wrong in itself is the fault of who typed it.
+fn mistyped(error: SyncError) -> Failure {
+    match error {
+        SyncError::Invalid(what) => Failure::Usage { what, help: None },
+        error => error.into(),
+    }
 }
 
 /// `IRMIN_TOKEN`, or what `git credential` knows.

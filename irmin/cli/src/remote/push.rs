@@ -3,7 +3,7 @@
 use irmin::{Id, RefName};
 use irmin_sync::{Progress, PushOptions, PushStatus, Refspec};
 
-use super::{Known, at, here, tell};
+use super::{Known, at, here, refspec, tell};
 use crate::cli;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
@@ -22,7 +22,7 @@ pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
             true => format!(":{typed}"),
             false => typed.clone(),
         };
-        refspecs.push(spec.parse()?);
+        refspecs.push(refspec(&spec)?);
     }
     if push.all {
         refspecs.push("refs/heads/*:refs/heads/*".parse()?);
