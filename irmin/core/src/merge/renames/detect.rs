@@ -62,9 +62,10 @@ pub(super) struct Changes {
 /// (`merge.renameLimit`).
 const LIMIT: usize = 7000;
 /// The same for the work of comparing, which hostile files could make far greater: bytes read for it,
-/// and pieces compared.
+/// pieces kept in memory (of 8 bytes), and pieces compared.
 const BYTES_MAX: usize = 1 << 30;
-const STEPS_MAX: u64 = 1 << 33;
+const PIECES_MAX: usize = 1 << 25;
+const STEPS_MAX: u64 = 1 << 32;
 
 /// From what similarity on two files are one.
 const LEAST: u32 = ALIKE / 2;
@@ -112,6 +113,7 @@ struct Search<'a> {
     found: Vec<(usize, usize)>,
     pieces: HashMap<usize, Pieces>,
     bytes: usize,
+    kept: usize,
     steps: u64,
 }
 
@@ -144,6 +146,7 @@ impl<'a> Search<'a> {
             found: Vec::new(),
             pieces: HashMap::new(),
             bytes: 0,
+            kept: 0,
             steps: 0,
         }
     }
@@ -378,12 +381,14 @@ impl<'a> Search<'a> {
         let entries = files.map(Clone::clone);
         for (at, entry) in [old, new].into_iter().zip(&entries) {
             if !self.pieces.contains_key(&at) {
-                if self.bytes > BYTES_MAX {
+                if self.bytes > BYTES_MAX || self.kept > PIECES_MAX {
                     return Ok(0);
                 }
                 let contents = (self.read)(entry)?;
                 self.bytes += contents.len();
-                self.pieces.insert(at, Pieces::new(&contents));
+                let pieces = Pieces::new(&contents);
+                self.kept += pieces.len();
+                self.pieces.insert(at, pieces);
             }
         }
         let (old, new) = (&self.pieces[&old], &self.pieces[&new]);

@@ -16,7 +16,7 @@ const LOOKED_AT: usize = 8000;
 pub(super) struct Pieces {
     size: u64,
     /// The numbers of its pieces in order, each once, and how many bytes stand in such pieces.
-    bytes: Vec<(u32, u64)>,
+    bytes: Vec<(u32, u32)>,
 }
 
 impl Pieces {
@@ -35,21 +35,19 @@ impl Pieces {
             high = (high << 7) ^ (old_low >> 25);
             length += 1;
             if length == PIECE_MAX || byte == b'\n' {
-                pieces.push((number(low, high), u64::from(length)));
+                pieces.push((number(low, high), length));
                 (low, high, length) = (0, 0, 0);
+                // So that a large file takes no more room than it has different pieces.
+                if pieces.len() > 2 * NUMBERS as usize {
+                    join(&mut pieces);
+                }
             }
         }
         if length > 0 {
-            pieces.push((number(low, high), u64::from(length)));
+            pieces.push((number(low, high), length));
         }
-        pieces.sort_unstable();
-        pieces.dedup_by(|next, last| {
-            let is_same = next.0 == last.0;
-            if is_same {
-                last.1 += next.1;
-            }
-            is_same
-        });
+        join(&mut pieces);
+        pieces.shrink_to_fit();
         Pieces {
             size: contents.len() as u64,
             bytes: pieces,
@@ -71,12 +69,12 @@ impl Pieces {
     /// From 0 to [`ALIKE`].
     pub(super) fn similarity(&self, new: &Pieces) -> u32 {
         let longer = self.size.max(new.size).max(1);
-        let mut common = 0;
+        let mut common = 0u64;
         let mut others = new.bytes.iter().peekable();
         for (number, bytes) in &self.bytes {
             while others.next_if(|other| other.0 < *number).is_some() {}
             if let Some(other) = others.next_if(|other| other.0 == *number) {
-                common += bytes.min(&other.1);
+                common += u64::from(*bytes.min(&other.1));
             }
         }
         // In no more pieces than the longer one has bytes.
@@ -84,8 +82,22 @@ impl Pieces {
     }
 }
 
+/// Sorts pieces and adds up those with the same number.
+fn join(pieces: &mut Vec<(u32, u32)>) {
+    pieces.sort_unstable();
+    pieces.dedup_by(|next, last| {
+        let is_same = next.0 == last.0;
+        if is_same {
+            last.1 = last.1.saturating_add(next.1);
+        }
+        is_same
+    });
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use super::*;
 
     /// As `git diff --find-renames` prints it.
@@ -109,5 +121,7 @@ mod tests {
             "three times as long"
         );
         assert_eq!(percent("", ""), 0);
+        let long: Vec<String> = (0..250_000).map(|n| alloc::format!("{n}\n")).collect();
+        assert_eq!(percent(&long.concat(), &long[1000..].concat()), 99);
     }
 }
