@@ -38,7 +38,8 @@ pub trait Rule {
 ///
 /// The conflicts and the tree are those of `git merge-tree --write-tree`. A file that has to stand
 /// beside something else is called `PATH~SIDE`, and the rule is asked only about files that both sides
-/// have.
+/// have. As in Git it may matter which side is ours: where both added the same file, and one of them by
+/// renaming another file to it that the other one changed, ours is taken.
 ///
 /// ```
 /// use irmin::merge::{FollowRenames, files_as_git};
