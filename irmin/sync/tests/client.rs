@@ -350,6 +350,45 @@ fn histories_are_cut_off_deepened_and_made_whole() {
 }
 
 #[test]
+fn an_end_of_history_that_only_a_tag_leads_to_is_deepened_too() {
+    let some = |n| NonZeroU32::new(n).unwrap();
+    let ways = Ways::new("sha1");
+    let (origin, work) = (ways.origin(), ways.origin().with_extension("work"));
+    git(&work, &["checkout", "-q", "--detach", "trunk~3"]);
+    (30..34).for_each(|n| common::commit(&work, n));
+    git(&work, &["tag", "aside"]);
+    git(&work, &["push", "-q", "origin", "aside"]);
+    for way in WAYS {
+        for version in versions(Format::GitSha1) {
+            let at = format!("{way}{version}");
+            let path = ways.folder.path().join(&at);
+            let options = CloneOptions {
+                tags: Tags::No,
+                ..CloneOptions::default()
+            };
+            let store = ways.clone(way, version, &at, options);
+            let fetch = |depth, spec: &str| {
+                let options = FetchOptions {
+                    depth,
+                    tags: Tags::No,
+                    ..FetchOptions::new(vec![spec.parse().unwrap()])
+                };
+                ways.remote(way, version).fetch(&*store, options).unwrap();
+                fsck(&path);
+                git(&path, &["rev-list", "--count", "aside"])
+            };
+            let trunk = "refs/heads/trunk:refs/remotes/origin/trunk";
+            let aside = "refs/tags/aside:refs/tags/aside";
+            assert_eq!(fetch(Depth::At(some(1)), aside), "1", "{at}");
+            assert_eq!(fetch(Depth::More(some(2)), trunk), "3", "{at}");
+            let all = git(&origin, &["rev-list", "--count", "aside"]);
+            assert_eq!(fetch(Depth::Whole, trunk), all, "{at}");
+            assert!(store.shallow().unwrap().is_empty(), "{at}");
+        }
+    }
+}
+
+#[test]
 fn tags_come_along_as_asked_and_names_go_when_their_sources_do() {
     let ways = Ways::new("sha1");
     let origin = ways.origin();

@@ -175,6 +175,6 @@ impl Request {
 
     /// Where the client's history ends, and what it is told of that.
     pub(super) fn cut(&self, host: &Host<'_>) -> Result<Cut, ServerError> {
-        self.depth.cut(host, &self.wants)
+        self.depth.cut(host, &self.wants, || self.heads(host))
     }
 }

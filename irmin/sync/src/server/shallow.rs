@@ -40,7 +40,14 @@ impl Depth {
         self.depth.is_some() || self.since.is_some() || !self.not.is_empty()
     }
 
-    pub(super) fn cut(&self, host: &Host<'_>, wants: &[Id]) -> Result<Cut, ServerError> {
+    /// `readable` gives the heads of what the client may read: as with Git's own server every end of
+    /// its history in there is deepened, whatever is wanted.
+    pub(super) fn cut<'a>(
+        &self,
+        host: &Host<'_>,
+        wants: &[Id],
+        readable: impl FnOnce() -> &'a [Commit],
+    ) -> Result<Cut, ServerError> {
         let ours: HashSet<Id> = host.repo.backend().shallow()?.into_iter().collect();
         let mut heads = Vec::new();
         for want in wants {
@@ -52,10 +59,20 @@ impl Depth {
             Depth {
                 depth: Some(INFINITE),
                 ..
-            } if ours.is_empty() => (self.reached(host, &heads)?, HashSet::new()),
+            } if ours.is_empty() => (self.reached(host, readable())?, HashSet::new()),
+            Depth {
+                depth: Some(depth),
+                is_relative: true,
+                ..
+            } => {
+                let reached = self.reached(host, readable())?;
+                let ends: Result<Vec<Commit>, _> =
+                    reached.iter().map(|id| host.repo.commit(id)).collect();
+                by_depth(host, &ours, ends?, depth.saturating_add(1))?
+            }
             Depth {
                 depth: Some(depth), ..
-            } => self.by_depth(host, &ours, heads, *depth)?,
+            } => by_depth(host, &ours, heads, *depth)?,
             _ => self.by_selection(host, &ours, heads)?,
         };
         let client = self.client.iter().copied();
@@ -87,42 +104,6 @@ impl Depth {
             .iter()
             .filter_map(|id| host.repo.commit(id).ok());
         history::among(host, heads, &ends.collect::<Vec<_>>())
-    }
-
-    /// What is nearer than `depth`, and the commits at that distance that have parents.
-    fn by_depth(
-        &self,
-        host: &Host<'_>,
-        ours: &HashSet<Id>,
-        heads: Vec<Commit>,
-        depth: u32,
-    ) -> Result<(HashSet<Id>, HashSet<Id>), ServerError> {
-        let (heads, depth) = match self.is_relative {
-            false => (heads, depth),
-            true => {
-                let reached = self.reached(host, &heads)?;
-                let ends: Result<Vec<Commit>, _> =
-                    reached.iter().map(|id| host.repo.commit(id)).collect();
-                (ends?, depth.saturating_add(1))
-            }
-        };
-        let (mut within, mut ends) = (HashSet::new(), HashSet::new());
-        let mut seen: HashSet<Id> = heads.iter().map(Commit::id).collect();
-        let mut open: VecDeque<(Commit, u32)> = heads.into_iter().map(|head| (head, 1)).collect();
-        while let Some((commit, at)) = open.pop_front() {
-            let id = commit.id();
-            if ours.contains(&id) || (at >= depth && !commit.parents().is_empty()) {
-                ends.insert(id);
-                continue;
-            }
-            within.insert(id);
-            for parent in commit.parents() {
-                if seen.insert(*parent) {
-                    open.push_back((host.repo.commit(parent)?, at + 1));
-                }
-            }
-        }
-        Ok((within, ends))
     }
 
     /// What is young enough and not left out, and those of it that have a parent that is not.
@@ -184,4 +165,30 @@ impl Depth {
         }
         Ok(None)
     }
+}
+
+/// What is nearer than `depth`, and the commits at that distance that have parents.
+fn by_depth(
+    host: &Host<'_>,
+    ours: &HashSet<Id>,
+    heads: Vec<Commit>,
+    depth: u32,
+) -> Result<(HashSet<Id>, HashSet<Id>), ServerError> {
+    let (mut within, mut ends) = (HashSet::new(), HashSet::new());
+    let mut seen: HashSet<Id> = heads.iter().map(Commit::id).collect();
+    let mut open: VecDeque<(Commit, u32)> = heads.into_iter().map(|head| (head, 1)).collect();
+    while let Some((commit, at)) = open.pop_front() {
+        let id = commit.id();
+        if ours.contains(&id) || (at >= depth && !commit.parents().is_empty()) {
+            ends.insert(id);
+            continue;
+        }
+        within.insert(id);
+        for parent in commit.parents() {
+            if seen.insert(*parent) {
+                open.push_back((host.repo.commit(parent)?, at + 1));
+            }
+        }
+    }
+    Ok((within, ends))
 }
