@@ -1,11 +1,8 @@
 //! `irmin upload-pack`, `receive-pack`: Git's protocol on standard input and output, for ssh.
 
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, BufWriter};
 
-use irmin_sync::server::{
-    Host, Open, Policy, ServerError, Service, Session, Version, advertise, receive_pack as receive,
-    upload_pack as upload,
-};
+use irmin_sync::server::{Host, Open, Policy, Service, Version, converse};
 
 use crate::cli::Pipe;
 use crate::failure::{Failure, Result};
@@ -36,16 +33,6 @@ fn answer(pipe: &Pipe, service: Service) -> Result<u8> {
     let version = Version::from_text(&version);
     let mut from = BufReader::new(io::stdin().lock());
     let mut to = BufWriter::new(io::stdout().lock());
-    let done = advertise(&host, service, version, &mut to)
-        .and_then(|()| Ok(to.flush()?))
-        .and_then(|()| match service {
-            Service::UploadPack => upload(&host, version, Session::Stateful, &mut from, &mut to),
-            Service::ReceivePack => receive(&host, &mut from, &mut to),
-        })
-        .and_then(|()| Ok(to.flush()?));
-    match done {
-        // A client that only wanted to see the names goes away.
-        Ok(()) | Err(ServerError::Ended) => Ok(0),
-        Err(error) => Err(Failure::broken(error)),
-    }
+    converse(&host, service, version, &mut from, &mut to).map_err(Failure::broken)?;
+    Ok(0)
 }

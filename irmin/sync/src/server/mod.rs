@@ -25,7 +25,7 @@ mod send;
 mod shallow;
 mod upload;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use irmin::{BackendError, Format, HistoryError, Id, ReadError, RefName, Repo};
 use irmin_packfile::{PackError, PackStore};
@@ -206,6 +206,29 @@ impl From<PacketError> for ServerError {
             },
         }
     }
+}
+
+/// A whole conversation with one client, as over ssh: tells it the names ([`advertise`]), and answers
+/// what it then asks for, which may be nothing. Waits for what it says.
+///
+/// # Errors
+/// [`ServerError`]. The client was told, if it is still there.
+pub fn converse(
+    host: &Host<'_>,
+    service: Service,
+    version: Version,
+    input: &mut dyn Read,
+    out: &mut dyn Write,
+) -> Result<(), ServerError> {
+    let told = advertise(host, service, version, out);
+    let answered = told.and_then(|()| match service {
+        Service::UploadPack => upload_pack(host, version, Session::Stateful, input, out),
+        Service::ReceivePack => receive_pack(host, input, out),
+    });
+    // Also what the client is told of an error.
+    let flushed = out.flush();
+    answered?;
+    Ok(flushed?)
 }
 
 fn refused<T>(what: impl Into<String>) -> Result<T, ServerError> {

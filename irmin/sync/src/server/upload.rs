@@ -88,9 +88,7 @@ fn negotiate(
             // It wanted to know the depth, and asks again.
             return match session {
                 Session::Stateless => Ok(false),
-                Session::Stateful => {
-                    Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
-                }
+                Session::Stateful => Err(ServerError::Ended),
             };
         };
         match line.as_deref() {

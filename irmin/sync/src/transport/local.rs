@@ -1,6 +1,6 @@
 //! A store of this process: the server's side runs in a thread of its own.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use irmin_packfile::PackStore;
 use super::stream::Peer;
 use super::{Connection, Program, Service, Settings, Stream, Transport};
 use crate::error::SyncError;
-use crate::server::{self, Host, Open, Policy, Session, Version};
+use crate::server::{self, Host, Open, Policy, Version};
 
 /// A store that this process has open.
 pub struct Local {
@@ -109,19 +109,7 @@ impl Transport for Local {
                 let mut input = BufReader::new(their_input);
                 let mut output = BufWriter::with_capacity(1 << 16, their_output);
                 // The client is told of errors; whether it hears them is its own affair.
-                let result = server::advertise(&host, service, version, &mut output);
-                let _ = output.flush();
-                let _ = result.and_then(|()| match service {
-                    Service::UploadPack => server::upload_pack(
-                        &host,
-                        version,
-                        Session::Stateful,
-                        &mut input,
-                        &mut output,
-                    ),
-                    Service::ReceivePack => server::receive_pack(&host, &mut input, &mut output),
-                });
-                let _ = output.flush();
+                let _ = server::converse(&host, service, version, &mut input, &mut output);
             })
             .map_err(failed)?;
         let thread = Thread(Some(thread));
