@@ -3,7 +3,12 @@
 /// The text without anything that a terminal would obey: control characters become spaces, line
 /// ends stay. What is not UTF-8 is replaced. At most `limit` bytes are kept.
 pub fn clean(said: &[u8], limit: usize) -> String {
-    let said = &said[..said.len().min(limit)];
+    let mut end = said.len().min(limit);
+    // A character that would be cut is left out.
+    while end < said.len() && end > 0 && said[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    let said = &said[..end];
     String::from_utf8_lossy(said)
         .chars()
         .map(|c| match c {
@@ -43,9 +48,14 @@ pub fn without_secrets(url: &str) -> String {
     format!("{scheme}://{}", &rest[at..])
 }
 
+/// The text as one line of at most `limit` bytes, if it is UTF-8.
+pub(crate) fn one_line(said: &[u8], limit: usize) -> String {
+    clean(said, limit).replace('\n', " ")
+}
+
 /// The text as one short line, for an error.
 pub(crate) fn quote(said: &[u8]) -> String {
-    clean(said, 200).replace('\n', " ")
+    one_line(said, 200)
 }
 
 #[cfg(test)]
@@ -60,6 +70,8 @@ mod tests {
         );
         assert_eq!(clean("a\u{202e}b\u{9b}c".as_bytes(), 1000), "a b c");
         assert_eq!(clean(b"abcdef", 3), "abc");
+        assert_eq!(clean("aé".as_bytes(), 2), "a");
+        assert_eq!(clean(b"\x80\x80", 1), "");
         assert_eq!(quote(b"a\nb\n"), "a b");
     }
 }

@@ -13,8 +13,7 @@ use irmin::{
 };
 use irmin_sync::pktline::{Packet, Reader, Writer};
 use irmin_sync::server::{
-    Host, Open, Policy, ServerError, Service, Session, Version, advertise, receive_pack,
-    upload_pack,
+    Host, Open, Policy, ServerError, Service, Session, Version, converse, receive_pack, upload_pack,
 };
 
 fn with_host<T>(store: &Arc<Memory>, policy: Policy, work: impl FnOnce(&Host<'_>) -> T) -> T {
@@ -65,14 +64,8 @@ fn answer(host: &Host<'_>, mut client: TcpStream) {
             .find(|part| part.starts_with("version="))
             .unwrap_or_default(),
     );
-    advertise(host, service, version, &mut client).unwrap();
-    // That a client goes away after it has seen the names is its right.
-    let _ = match service {
-        Service::UploadPack => {
-            upload_pack(host, version, Session::Stateful, &mut input, &mut client)
-        }
-        Service::ReceivePack => receive_pack(host, &mut input, &mut client),
-    };
+    // That a client goes away is its right.
+    let _ = converse(host, service, version, &mut input, &mut client);
 }
 
 fn run(dir: &Path, args: &[&str]) -> Output {
@@ -514,6 +507,18 @@ fn a_push_that_is_corrupt_incomplete_or_harmful_moves_nothing() {
         );
         assert!(said.contains("funny refname"), "{name}: {said}");
     }
+    // One that fills a line by itself is told too.
+    let long = "x".repeat(65_516 - "\n".len() - 82 - "\0report-status".len());
+    let said = push(
+        &store,
+        &[&format!("{zero} {} {long}\0report-status", whole.id)],
+        &good,
+    );
+    assert!(
+        said.contains("unpack ok") && said.contains(&format!("ng {long} funny refname")),
+        "{}",
+        &said[said.len().saturating_sub(300)..]
+    );
     let said = push(
         &store,
         &[&format!(

@@ -7,8 +7,12 @@ use irmin_packfile::TakeOptions;
 
 use super::upload::{Line, Lines};
 use super::{Host, Out, ServerError, id, refused, tell};
-use crate::pktline::Writer;
+use crate::pktline::{MAX_DATA, Writer};
+use crate::text::one_line;
 use crate::walk::{self, WalkError};
+
+/// So many bytes say why a name does not move.
+const WHY_MAX: usize = 1000;
 
 /// One name that the client wants to move, and what is known of it so far.
 struct Command {
@@ -54,14 +58,20 @@ fn receive(host: &Host<'_>, lines: &mut Lines<'_>, out: &mut Out<'_>) -> Result<
     }
     if has("report-status") || has("report-status-v2") {
         let mut report = Writer::new(Vec::new());
-        let unpacked = unpacked
-            .as_ref()
-            .map_or_else(|error| one_line(error), |()| "ok".into());
+        let unpacked = unpacked.as_ref().map_or_else(
+            |error| one_line(error.as_bytes(), WHY_MAX),
+            |()| "ok".into(),
+        );
         report.line(format_args!("unpack {unpacked}"))?;
         for command in &commands {
             match &command.name {
                 Ok(name) => report.line(format_args!("ok {name}"))?,
-                Err(why) => report.line(format_args!("ng {} {}", command.text, one_line(why)))?,
+                Err(why) => {
+                    // A name that is none may fill a line by itself.
+                    let room = MAX_DATA.saturating_sub(command.text.len() + "ng  \n".len());
+                    let why = one_line(why.as_bytes(), room.min(WHY_MAX));
+                    report.line(format_args!("ng {} {why}", command.text))?;
+                }
             }
         }
         report.flush_packet()?;
@@ -76,15 +86,6 @@ fn receive(host: &Host<'_>, lines: &mut Lines<'_>, out: &mut Out<'_>) -> Result<
     }
     out.flush()?;
     Ok(())
-}
-
-fn one_line(text: &str) -> String {
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    // A line of the protocol has its bounds.
-    text.chars().take(1000).collect()
 }
 
 /// Reads what is to move, and what the client can do.
