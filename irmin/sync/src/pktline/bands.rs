@@ -7,20 +7,27 @@ use crate::text::clean;
 
 /// Reads the data of a stream of bands, up to its flush packet.
 ///
-/// What comes on the progress band is handed to a function line by line, without control characters
-/// (a line ends with a line end or a carriage return: the next one replaces it); an error on the third band is this stream's error ([`PacketError::Remote`] inside the
-/// [`io::Error`]).
+/// What comes on the progress band is handed to a function line by line, without control characters.
+/// A line that ends with a carriage return is replaced by the next: of several in a packet only the
+/// last is handed on. A stream whose progress has no end is [`PacketError::TooMuch`], and an error on
+/// the third band [`PacketError::Remote`], each inside the [`io::Error`].
 pub struct Bands<'a, R> {
     reader: &'a mut Reader<R>,
     progress: &'a mut dyn FnMut(&str),
     /// What is left of the last packet stands at the end of the reader's buffer.
     left: usize,
     line: Vec<u8>,
+    /// How many bytes that are no data may still come.
+    budget: usize,
     done: bool,
 }
 
 /// A line of progress is cut here.
 const LONGEST_LINE: usize = 1000;
+/// So many bytes of progress may come: a day of what Git's servers say, and what hooks print.
+const MOST_PROGRESS: usize = 16 << 20;
+/// What a line and a packet count beyond their bytes.
+const EACH_COSTS: usize = 100;
 
 impl<'a, R: Read> Bands<'a, R> {
     /// Reads the data that comes on this reader.
@@ -30,6 +37,7 @@ impl<'a, R: Read> Bands<'a, R> {
             progress,
             left: 0,
             line: Vec::new(),
+            budget: MOST_PROGRESS,
             done: false,
         }
     }
@@ -43,14 +51,27 @@ impl<'a, R: Read> Bands<'a, R> {
     fn fill(&mut self) -> Result<bool, PacketError> {
         while self.left == 0 && !self.done {
             match self.reader.read()? {
-                Packet::Data([1, data @ ..]) => self.left = data.len(),
+                Packet::Data([1, data @ ..]) if !data.is_empty() => self.left = data.len(),
+                // A sign of life.
+                Packet::Data([1]) => spend(&mut self.budget, EACH_COSTS)?,
                 Packet::Data([2, text @ ..]) => {
+                    spend(&mut self.budget, text.len() + EACH_COSTS)?;
+                    let mut passing = Vec::new();
                     for &byte in text {
-                        if byte == b'\n' || byte == b'\r' || self.line.len() == LONGEST_LINE {
-                            say(&mut self.line, self.progress);
+                        match byte {
+                            b'\r' => passing = std::mem::take(&mut self.line),
+                            b'\n' => {
+                                passing.clear();
+                                say(&mut self.line, &mut self.budget, self.progress)?;
+                            }
+                            _ if self.line.len() == LONGEST_LINE => {
+                                say(&mut self.line, &mut self.budget, self.progress)?;
+                                self.line.push(byte);
+                            }
+                            _ => self.line.push(byte),
                         }
-                        self.line.push(byte);
                     }
+                    say(&mut passing, &mut self.budget, self.progress)?;
                 }
                 Packet::Data([3, text @ ..]) => {
                     return Err(PacketError::Remote {
@@ -72,19 +93,30 @@ impl<'a, R: Read> Bands<'a, R> {
             }
         }
         if self.done {
-            say(&mut self.line, self.progress);
+            say(&mut self.line, &mut self.budget, self.progress)?;
         }
         Ok(!self.done)
     }
 }
 
+fn spend(budget: &mut usize, bytes: usize) -> Result<(), PacketError> {
+    *budget = budget.checked_sub(bytes).ok_or(PacketError::TooMuch)?;
+    Ok(())
+}
+
 /// Hands a line on, if there is something in it.
-fn say(line: &mut Vec<u8>, progress: &mut dyn FnMut(&str)) {
+fn say(
+    line: &mut Vec<u8>,
+    budget: &mut usize,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), PacketError> {
     let text = clean(line, LONGEST_LINE);
-    if !text.trim().is_empty() {
-        progress(text.trim_matches('\n'));
-    }
     line.clear();
+    if !text.trim().is_empty() {
+        spend(budget, EACH_COSTS)?;
+        progress(&text);
+    }
+    Ok(())
 }
 
 impl<R: Read> Read for Bands<'_, R> {
@@ -124,7 +156,7 @@ mod tests {
         let mut data = String::new();
         bands.read_to_string(&mut data).unwrap();
         assert!(bands.is_done());
-        assert_eq!((data.as_str(), said.join("|")), ("abcd", " [1m| xy".into()));
+        assert_eq!((data.as_str(), said.join("|")), ("abcd", " [1m|xy".into()));
         assert_eq!(reader.read().unwrap(), Packet::Data(b"\x01next"));
 
         let fails = |stream: &[u8]| {
@@ -143,6 +175,35 @@ mod tests {
             b"0001",
         ] {
             assert_eq!(fails(cut).kind(), io::ErrorKind::Other);
+        }
+    }
+
+    /// How many lines are handed on of this packet, repeated so often, and how it ends.
+    fn repeated(packet: &[u8], times: usize) -> (Vec<String>, io::Result<usize>) {
+        let stream = [&packet.repeat(times)[..], b"0000"].concat();
+        let mut reader = Reader::new(&stream[..]);
+        let mut said = Vec::new();
+        let mut progress = |text: &str| said.push(text.to_string());
+        let read = Bands::new(&mut reader, &mut progress).read(&mut [0; 8]);
+        (said, read)
+    }
+
+    #[test]
+    fn of_lines_that_replace_each_other_the_last_of_a_packet_is_told() {
+        let (said, read) = repeated(b"0012\x02 1%\r 2%\r 3%\rx", 2);
+        assert_eq!((said.join("|"), read.unwrap()), (" 3%| 3%|x".into(), 0));
+        let (said, _) = repeated(b"000e\x0250%\rdone\n", 1);
+        assert_eq!(said, ["done"]);
+    }
+
+    #[test]
+    fn progress_without_end_is_an_error() {
+        for endless in [&b"0007\x02a\n"[..], b"0006\x02\n", b"0005\x02", b"0005\x01"] {
+            let (said, read) = repeated(endless, MOST_PROGRESS / EACH_COSTS + 1);
+            let error = read.unwrap_err();
+            assert!(error.to_string().contains("no end"), "{error}");
+            assert!(said.len() <= MOST_PROGRESS / EACH_COSTS);
+            assert!(repeated(endless, 50_000).1.is_ok());
         }
     }
 }
