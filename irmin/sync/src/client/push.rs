@@ -1,6 +1,6 @@
 //! Pushing: names of ours, and what they lead to, become names of theirs.
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use irmin::{Expect, Id, RefEdit, RefName, UpdateError};
 use irmin_packfile::{GiveOptions, Given, PackStore};
 
@@ -260,19 +260,32 @@ fn plan(
     options: &PushOptions<'_>,
 ) -> Result<Vec<PushedRef>, SyncError> {
     let mut all: Vec<PushedRef> = Vec::new();
+    let mut planned: HashMap<RefName, Option<Id>> = HashMap::new();
+    let there: HashMap<&str, Option<Id>> = listing
+        .names
+        .iter()
+        .map(|one| (one.name.as_str(), one.id))
+        .collect();
+    // Of several leases of a name the first counts.
+    let leases: HashMap<&RefName, Option<Id>> = options
+        .leases
+        .iter()
+        .rev()
+        .map(|(name, id)| (name, *id))
+        .collect();
     for (name, new, force) in targets(store, listing, &options.refspecs)? {
-        if let Some(first) = all.iter().find(|one| one.name == name) {
-            if first.new == new {
-                continue;
+        match planned.insert(name.clone(), new) {
+            None => {}
+            Some(first) if first == new => continue,
+            Some(_) => {
+                return Err(SyncError::Invalid(format!(
+                    "{name} would become two things at once"
+                )));
             }
-            return Err(SyncError::Invalid(format!(
-                "{name} would become two things at once"
-            )));
         }
-        let old = listing.find(name.as_str()).and_then(|one| one.id);
-        let lease = options.leases.iter().find(|(leased, _)| *leased == name);
-        let status = match (old, new, lease) {
-            (old, _, Some((_, expected))) if old != *expected => PushStatus::Stale,
+        let old = there.get(name.as_str()).copied().flatten();
+        let status = match (old, new, leases.get(&name)) {
+            (old, _, Some(expected)) if old != *expected => PushStatus::Stale,
             (old, new, _) if old == new => PushStatus::UpToDate,
             (_, _, Some(_)) => PushStatus::Done,
             (Some(old), Some(new), None) if !force => {
@@ -303,12 +316,10 @@ fn targets(
     refspecs: &[Refspec],
 ) -> Result<Vec<(RefName, Option<Id>, bool)>, SyncError> {
     let mut all = Vec::new();
-    let left_out = |name: &str| {
-        refspecs
-            .iter()
-            .any(|spec| spec.negative && spec.fits(name).is_some())
-    };
-    for spec in refspecs.iter().filter(|spec| !spec.negative) {
+    let (negative, positive): (Vec<&Refspec>, Vec<&Refspec>) =
+        refspecs.iter().partition(|spec| spec.negative);
+    let left_out = |name: &str| negative.iter().any(|spec| spec.fits(name).is_some());
+    for spec in positive {
         if spec.is_pattern() {
             for (name, id) in store.heads("refs/")? {
                 let Some(star) = spec
@@ -407,6 +418,7 @@ fn track(
     tracking: &[Refspec],
 ) -> Result<(), UpdateError> {
     let mut edits: Vec<RefEdit> = Vec::new();
+    let mut seen = HashSet::new();
     for one in names.iter().filter(|one| !one.status.is_refused()) {
         for spec in tracking.iter().filter(|spec| !spec.negative) {
             let Some(name) = spec
@@ -415,7 +427,7 @@ fn track(
             else {
                 continue;
             };
-            if store.head(&name)? != one.new && edits.iter().all(|edit| edit.name != name) {
+            if store.head(&name)? != one.new && seen.insert(name.clone()) {
                 edits.push(RefEdit {
                     name,
                     expect: Expect::Any,
