@@ -1,11 +1,13 @@
 //! `irmin export`, `import`: Git bundles (gitformat-bundle(5)).
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 
 use irmin::{Backend, Expect, Id, RefEdit, RefName};
-use irmin_packfile::{GiveOptions, TakeOptions};
+use irmin_packfile::{GiveOptions, Given, TakeOptions};
 use irmin_sync::capabilities::{format_name, format_named};
 use irmin_sync::walk;
 
@@ -15,6 +17,7 @@ use crate::output::{Output, first_line, quoted};
 use crate::place::{Place, shown};
 use crate::progress::Progress;
 use crate::remote::tell;
+use crate::signals::{self, Begun};
 
 /// The longest line of a header, and how many there may be.
 const LONGEST: u64 = 1 << 16;
@@ -87,7 +90,9 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
     };
     let mut part = export.file.clone().into_os_string();
     part.push(".part");
-    let written = File::create(&part).map_err(failed).and_then(|to| {
+    let begun = Begun::Whole(part.clone().into());
+    let (begun, to) = signals::begin_by(begun, || own(&part)).map_err(failed)?;
+    let write = || -> Result<Given> {
         let mut to = BufWriter::new(to);
         to.write_all((header + "\n").as_bytes()).map_err(failed)?;
         let progress = Progress::new("writing objects", Some(objects.len() as u64));
@@ -106,10 +111,12 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
         to.sync_all().map_err(failed)?;
         fs::rename(&part, &export.file).map_err(failed)?;
         Ok(given)
-    });
+    };
+    let written = write();
     if written.is_err() {
         let _ = fs::remove_file(&part);
     }
+    drop(begun);
     let given = written?;
     match out.json {
         true => out.value(&serde_json::json!({
@@ -122,6 +129,25 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
         ))?,
     }
     Ok(0)
+}
+
+/// A file of this name that nobody else writes; what a killed run left in it is gone.
+fn own(path: &OsStr) -> std::io::Result<File> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let (ours, theirs) = (file.try_lock(), fs::metadata(path).ok());
+    let is_there = theirs.is_some_and(|found| {
+        let file = file.metadata();
+        file.is_ok_and(|file| (file.dev(), file.ino()) == (found.dev(), found.ino()))
+    });
+    if ours.is_err() || !is_there {
+        return Err(std::io::Error::other("another program is writing it"));
+    }
+    file.set_len(0)?;
+    Ok(file)
 }
 
 /// The full name that a short one means; what is no name cannot be exported.

@@ -167,14 +167,16 @@ fn files(repository: &Path) -> Vec<PathBuf> {
             files.extend(home.map(|home| home.join(".gitconfig")));
         }
     }
-    // A further work tree shares the configuration of the first.
-    let common = fs::read_to_string(repository.join("commondir"));
-    let common = common.map_or_else(
-        |_| repository.into(),
-        |common| repository.join(common.trim_end()),
-    );
-    files.push(common.join("config"));
+    files.push(common(repository).join("config"));
     files
+}
+
+/// The folder of a repository that its further work trees share with it.
+pub fn common(repository: &Path) -> PathBuf {
+    match fs::read_to_string(repository.join("commondir")) {
+        Ok(common) => repository.join(common.trim_end()),
+        Err(_) => repository.into(),
+    }
 }
 
 /// The keys and values of a file, or the line that is wrong.

@@ -28,6 +28,7 @@ mod place;
 mod progress;
 mod remote;
 mod serve;
+mod signals;
 mod svg;
 mod tree;
 mod watch;
@@ -43,6 +44,7 @@ use output::Output;
 use place::Place;
 
 fn main() -> ExitCode {
+    signals::ignore_file_limit();
     let cli = Cli::parse();
     let mut out = match Output::new(cli.json) {
         Ok(out) => out,
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
 
 /// Says what went wrong; the exit code.
 fn failed(failure: Failure) -> ExitCode {
+    signals::let_end();
     let code = failure.code();
     failure::print(failure);
     ExitCode::from(code)
@@ -88,6 +91,12 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
     let place = match cli.command.reads_only() {
         true => Place::find_to_read(repo)?,
         false => Place::find(repo)?,
+    };
+    let _begun = match &cli.command {
+        // It ends in its own way.
+        Command::Serve(_) => None,
+        command if command.reads_only() => None,
+        _ => place.begin(),
     };
     match &cli.command {
         Command::Get(get) => tree::get(&place, get, out),

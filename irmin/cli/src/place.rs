@@ -1,7 +1,7 @@
 //! The repository: found as Git finds it, or made.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use irmin_packfile::PackStore;
 use serde_json::json;
 
 use crate::cli::{Init, ObjectFormat, StoreFormat};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, quoted};
+use crate::signals::{self, Begun, Guard};
 
 /// A repository that is open.
 pub struct Place {
@@ -39,6 +40,8 @@ pub enum Kind {
     Native(Arc<Pack<Files>>),
 }
 
+/// The file in a folder whose repository is being made, which who makes it holds locked.
+const UNFINISHED: &str = "irmin-unfinished";
 /// Where a native store is in a folder that is no store itself, as `.git` is.
 const INSIDE: &str = ".irmin";
 /// How long another process may hold a native store before it is an error: as long as Git's locks.
@@ -129,6 +132,15 @@ impl Place {
         Ok(Place::of_git(Git::init(path, format, is_bare)?))
     }
 
+    /// From now until the guard is dropped, what is begun in a Git repository is removed if a signal
+    /// ends the program. A native store needs no such thing: what is not finished in it is passed over.
+    pub fn begin(&self) -> Option<Guard> {
+        match self.kind {
+            Kind::Git(_) => Some(signals::begin(Begun::InGit(config::common(&self.folder)))),
+            Kind::Native(_) => None,
+        }
+    }
+
     /// The commit of a name, for commands whose 1 says something of commits that are there.
     pub fn commit(&self, name: &str) -> Result<Commit> {
         let found = self.repo.resolve(name);
@@ -210,20 +222,59 @@ pub fn init(init: &Init, repo: Option<&Path>, out: &mut Output) -> Result<u8> {
     Ok(0)
 }
 
-/// Has a repository made in a folder that is not there yet, or is empty. What was made in part of a
-/// folder that was not there goes again: it is no repository.
+/// Has a repository made in a folder that is not there yet, or is empty. On an error, or if a signal
+/// ends the program, what was made goes again. A file in it says so until all is made: who finds it
+/// after a loss of power knows that it is no repository.
 pub fn make_in<T>(folder: &Path, make: impl FnOnce() -> Result<T>) -> Result<T> {
     let was_there = folder.exists();
+    let mark = folder.join(UNFINISHED);
+    if let Ok(file) = File::open(&mark) {
+        let folder = shown(folder);
+        return Err(match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Failure::broken_with(
+                format!("another program is making a repository in {folder}"),
+                "wait until it is done, or give another folder",
+            ),
+            _ => Failure::broken_with(
+                format!("{folder} is what is left of a run that was killed before it was done"),
+                format!("remove it, and begin again: rm -r {folder}"),
+            ),
+        });
+    }
     if was_there && !fs::read_dir(folder).is_ok_and(|mut inside| inside.next().is_none()) {
         return Err(Failure::broken_with(
             format!("{} is there already and not empty", shown(folder)),
             "give another folder",
         ));
     }
-    let made = make();
-    if made.is_err() && !was_there {
-        let _ = fs::remove_dir_all(folder);
+    let begun = signals::begin(match was_there {
+        true => Begun::Inside(folder.into()),
+        false => Begun::Whole(folder.into()),
+    });
+    let marked = fs::create_dir_all(folder).and_then(|()| {
+        let file = File::create_new(&mark)?;
+        // Where there are no locks, who finds it is told of a killed run.
+        let _ = file.lock();
+        Ok(file)
+    });
+    let made = marked.map_err(|error| {
+        Failure::broken(format_args!("{} cannot be made: {error}", shown(folder)))
+    });
+    let made = made.and_then(|_marked| {
+        let made = make()?;
+        fs::remove_file(&mark).map_err(|error| {
+            Failure::broken(format_args!("{} cannot be removed: {error}", shown(&mark)))
+        })?;
+        Ok(made)
+    });
+    match (&made, was_there) {
+        (Ok(_), _) => {}
+        (Err(_), true) => signals::clear(folder),
+        (Err(_), false) => {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
+    drop(begun);
     made
 }
 

@@ -48,7 +48,9 @@ Exit codes:
      common ancestor, a conflict, a name that would lose commits, a finding, nothing new to export
   2  the command line is wrong, whatever the repository holds
   3  it could not be found out or done: no such repository or commit, damage, a lock, the network,
-     a full disk";
+     a full disk
+SIGINT, SIGTERM and SIGHUP end it as they end any program (130, 143, 129 in a shell), after what was
+begun is removed.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
