@@ -42,6 +42,10 @@ fn a_clone_holds_all_and_git_goes_on_with_it() {
             here.git(&["config", "branch.main.merge"]),
             "refs/heads/main"
         );
+        // With an index of commits, changed paths included, that Git finds sound.
+        here.git(&["commit-graph", "verify"]);
+        let graph = std::fs::read(here.path().join("objects/info/commit-graph")).unwrap();
+        assert!(graph.windows(4).any(|word| word == b"BDAT"));
         // Git's own commands find the remote.
         let new = there.irmin(&["set", "new", "x"]);
         here.git(&["fetch", "-q"]);

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{BackendError, Id};
+use crate::{BackendError, Id, Path};
 
 /// What a backend's index says about commits without reading them, such as Git's commit-graph: a
 /// snapshot, which never changes. Commits that came later are read.
@@ -72,4 +72,25 @@ pub trait CommitIndex: Send + Sync {
     /// # Errors
     /// [`BackendError`].
     fn tree(&self, position: u32) -> Result<Id, BackendError>;
+
+    /// What finds a path in [`may_change`](CommitIndex::may_change); `None` where nothing is known of
+    /// changed paths.
+    fn path_key(&self, path: &Path) -> Option<PathKey> {
+        let _ = path;
+        None
+    }
+
+    /// Whether what stands at a path may differ between a commit and its first parent (or nothing,
+    /// if it has no parent). `false` is certain; `true` says nothing.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    fn may_change(&self, position: u32, path: &PathKey) -> Result<bool, BackendError> {
+        let _ = (position, path);
+        Ok(true)
+    }
 }
+
+/// A path as an index of commits looks it up: numbers that only the index understands.
+#[derive(Clone, Debug)]
+pub struct PathKey(pub Vec<u64>);

@@ -76,7 +76,7 @@ pub use backend::{Backend, BackendError, Hook, UpdateError};
 pub use branch::{Branch, MoveError};
 pub use check::check_object;
 pub use commit::{Commit, Info};
-pub use commit_index::CommitIndex;
+pub use commit_index::{CommitIndex, PathKey};
 pub use containers::{Journal, Journals, Latest, Latests, Tallies, Tally};
 #[cfg(feature = "serde")]
 pub use contents::Json;

@@ -225,13 +225,21 @@ impl Check<'_> {
             let mut same = parents.len() == data.parents.len()
                 && graph.tree(at)? == data.tree
                 && graph.time(at)? == data.committer.seconds() & 0x3_ffff_ffff;
-            for (parent, id) in parents.into_iter().zip(&data.parents) {
+            for (&parent, id) in parents.iter().zip(&data.parents) {
                 same = same
                     && parent < graph.len()
                     && graph.id(parent)? == *id
                     && graph.generation(parent)? < graph.generation(at)?;
             }
-            Ok(same)
+            if !same || graph.filter_settings().is_none() {
+                return Ok(same);
+            }
+            let before = parents.first().map(|parent| graph.tree(*parent));
+            // What is wrong with trees is told of the trees.
+            match self.git.changed_paths(before.transpose()?, data.tree) {
+                Ok(paths) => graph.tells(at, paths.as_ref()),
+                Err(_) => Ok(true),
+            }
         };
         if self.report.or(same())? == Some(false) {
             let id = commit.id;

@@ -1,15 +1,19 @@
-//! Writing Git's index of commits (gitformat-commit-graph(5)), with both kinds of generation numbers.
+//! Writing Git's index of commits (gitformat-commit-graph(5)), with both kinds of generation numbers and
+//! the filters of changed paths.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 
+use bytes::Bytes;
 use irmin::raw::{CommitData, TagData};
-use irmin::{Backend, BackendError, Format, Id, Kind};
+use irmin::{Backend, BackendError, CommitIndex as _, Format, Id, Kind};
 use irmin_packfile::{Hasher, push_table};
 
 use crate::Git;
+use crate::config::Config;
 use crate::error::{Result, corrupt, io, optional};
 use crate::file::{self, Temporary, hash_number};
+use crate::filter::{self, Settings};
 use crate::graph::{MORE_PARENTS, NO_PARENT};
 
 /// The greatest level that is told.
@@ -21,12 +25,19 @@ struct Row {
     tree: Id,
     parents: Vec<Id>,
     time: u64,
+    /// Which paths it changed, if the index tells of that.
+    filter: Box<[u8]>,
 }
 
 impl Git {
     /// Writes the index of all commits that names lead to into `objects/info/commit-graph`, in place of
     /// the one that is there; returns how many they are. Questions about history cost a fraction with
     /// it, to Git too. Commits that come later are read as before.
+    ///
+    /// It holds filters of changed paths, by which logs of paths pass over commits without reading their
+    /// trees, unless the configuration says that they are not used (`commitGraph.readChangedPaths`,
+    /// `commitGraph.changedPathsVersion`). What the old index has of them is taken from there; of other
+    /// commits the trees are compared with those before.
     ///
     /// Writes nothing and returns 0 where Git would not use it: while the history is cut off
     /// (`shallow`) or objects are replaced by others (`refs/replace`, `info/grafts`).
@@ -41,12 +52,16 @@ impl Git {
         {
             return Ok(0);
         }
+        let settings = self.filter_settings()?;
         let mut rows = self.rows()?;
+        if let Some(settings) = settings {
+            self.add_filters(&mut rows, settings)?;
+        }
         rows.sort_unstable_by_key(|row| row.id);
         if rows.len() >= NO_PARENT as usize {
             return Ok(0);
         }
-        let bytes = encode(self.format(), &rows);
+        let bytes = encode(self.format(), &rows, settings);
         let info = self.layout.objects().join("info");
         fs::create_dir_all(&info).map_err(io("make", &info))?;
         let mut file = Temporary::new(&info, "tmp_graph_")?;
@@ -105,9 +120,56 @@ impl Git {
                 tree: commit.tree,
                 parents: commit.parents,
                 time: commit.committer.seconds().max(0) as u64,
+                filter: Box::default(),
             });
         }
         Ok(rows)
+    }
+
+    /// How filters are made: as those that are there, or as Git makes them; `None` for none at all.
+    fn filter_settings(&self) -> Result<Option<Settings>> {
+        let config = Config::read(&self.layout.common.join("config"))?;
+        let wanted = filter::version_wanted(&config);
+        if let Some(old) = self.graph.commits()?.and_then(|old| old.filter_settings())
+            && wanted.is_none_or(|version| version == old.version)
+        {
+            return Ok(Some(old));
+        }
+        Ok(match wanted {
+            None => Some(Settings::USUAL),
+            Some(version @ (1 | 2)) => Some(Settings {
+                version,
+                ..Settings::USUAL
+            }),
+            Some(_) => None,
+        })
+    }
+
+    /// Finds out which paths each commit changed.
+    fn add_filters(&self, rows: &mut [Row], settings: Settings) -> Result<()> {
+        let trees: HashMap<Id, Id> = rows.iter().map(|row| (row.id, row.tree)).collect();
+        let old = self.graph.commits()?;
+        let old = old.filter(|old| old.filter_settings() == Some(settings));
+        let known = |id: &Id| -> Result<Option<Bytes>> {
+            let Some(old) = &old else { return Ok(None) };
+            match old.position(id)? {
+                Some(position) => old.filter(position),
+                None => Ok(None),
+            }
+        };
+        let mut made = Vec::new();
+        for row in rows {
+            if let Some(filter) = known(&row.id)? {
+                row.filter = filter[..].into();
+                continue;
+            }
+            let before = row.parents.first().map(|parent| trees[parent]);
+            let paths = self.changed_paths(before, row.tree)?;
+            made.clear();
+            filter::push(paths.as_ref(), settings, &mut made);
+            row.filter = made[..].into();
+        }
+        Ok(())
     }
 }
 
@@ -140,7 +202,7 @@ fn generations(rows: &[Row], parents: &[Vec<u32>]) -> Vec<(u32, u64)> {
     found
 }
 
-fn encode(format: Format, rows: &[Row]) -> Vec<u8> {
+fn encode(format: Format, rows: &[Row], settings: Option<Settings>) -> Vec<u8> {
     let position: HashMap<Id, u32> = rows.iter().map(|row| row.id).zip(0..).collect();
     let parents: Vec<Vec<u32>> = rows
         .iter()
@@ -183,6 +245,19 @@ fn encode(format: Format, rows: &[Row]) -> Vec<u8> {
     let mut table = Vec::new();
     push_table(rows.iter().map(|row| row.id), &mut table);
     let ids = table.split_off(1024);
+    let (mut ends, mut filters) = (Vec::new(), Vec::new());
+    let bytes = rows.iter().map(|row| row.filter.len() as u64).sum::<u64>();
+    if let Some(settings) = settings.filter(|_| u32::try_from(bytes).is_ok()) {
+        for number in [settings.version, settings.hashes, settings.bits] {
+            filters.extend_from_slice(&number.to_be_bytes());
+        }
+        let mut end = 0;
+        for row in rows {
+            end += row.filter.len() as u32;
+            ends.extend_from_slice(&end.to_be_bytes());
+            filters.extend_from_slice(&row.filter);
+        }
+    }
     let chunks = [
         (b"OIDF", table),
         (b"OIDL", ids),
@@ -190,6 +265,8 @@ fn encode(format: Format, rows: &[Row]) -> Vec<u8> {
         (b"GDA2", times),
         (b"GDO2", far),
         (b"EDGE", edges),
+        (b"BIDX", ends),
+        (b"BDAT", filters),
     ];
     let (needed, optional) = chunks.split_at(4);
     let optional = optional.iter().filter(|(_, bytes)| !bytes.is_empty());

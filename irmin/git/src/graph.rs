@@ -1,13 +1,17 @@
 //! Git's index of commits (gitformat-commit-graph(5)): parents, generation, time and tree without
 //! reading the commits.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use irmin::{BackendError, CommitIndex, Format, Id};
+use bytes::Bytes;
+use irmin::{BackendError, CommitIndex, Format, Id, PathKey};
 
+use crate::config::Config;
 use crate::error::{Result, corrupt, io};
 use crate::file::{Stamp, hash_number};
+use crate::filter::{self, Filters};
 use crate::source::Source;
 use crate::table::Table;
 
@@ -15,6 +19,7 @@ use crate::table::Table;
 pub(crate) struct Graph {
     format: Format,
     info: PathBuf,
+    config: PathBuf,
     loaded: Mutex<Loaded>,
 }
 
@@ -40,6 +45,8 @@ struct Layer {
     data: Rows,
     /// Lists of parents after the first, of commits that have more than two.
     edges: Rows,
+    /// What paths each commit may have changed.
+    filters: Option<Filters>,
     /// How many commits the layers before it have.
     before: u32,
 }
@@ -52,10 +59,11 @@ pub(crate) const NO_PARENT: u32 = 0x7000_0000;
 pub(crate) const MORE_PARENTS: u32 = 0x8000_0000;
 
 impl Graph {
-    pub(crate) fn new(objects: &Path, format: Format) -> Graph {
+    pub(crate) fn new(objects: &Path, config: PathBuf, format: Format) -> Graph {
         Graph {
             format,
             info: objects.join("info"),
+            config,
             loaded: Mutex::default(),
         }
     }
@@ -93,10 +101,11 @@ impl Graph {
                 layers.push(layer);
             }
         }
-        let commits = Commits {
+        let mut commits = Commits {
             format: self.format,
             layers,
         };
+        commits.choose_filters(&Config::read(&self.config)?);
         let is_whole = !commits.is_empty() && commits.has_generations()?;
         loaded.commits = is_whole.then(|| Arc::new(commits));
         loaded.stamps = Some(stamps);
@@ -115,6 +124,45 @@ impl Commits {
             }
         }
         Ok(true)
+    }
+
+    /// Leaves the filters of changed paths that Git would use: all of the kind that the last ones are
+    /// of, and no others than the configuration allows.
+    fn choose_filters(&mut self, config: &Config) {
+        let settings = |layer: &Layer| layer.filters.as_ref().map(|filters| filters.settings);
+        let version = filter::version_wanted(config);
+        let last = self.layers.iter().rev().find_map(settings);
+        let used = last.filter(|last| version.is_none_or(|version| version == last.version));
+        for layer in &mut self.layers {
+            layer
+                .filters
+                .take_if(|filters| Some(filters.settings) != used);
+        }
+    }
+
+    /// The kind of filters of changed paths that are used.
+    pub(crate) fn filter_settings(&self) -> Option<filter::Settings> {
+        let mut layers = self.layers.iter();
+        layers.find_map(|layer| Some(layer.filters.as_ref()?.settings))
+    }
+
+    /// The filter of changed paths of a commit, if there is one.
+    pub(crate) fn filter(&self, position: u32) -> Result<Option<Bytes>> {
+        let layer = self.layer(position);
+        let Some(filters) = &layer.filters else {
+            return Ok(None);
+        };
+        let filter = filters.get(position - layer.before);
+        filter.map_err(io("read", &layer.path))
+    }
+
+    /// Whether a commit's filter, if there is one, tells of all these paths; `None` for any path.
+    pub(crate) fn tells(&self, position: u32, paths: Option<&HashSet<Vec<u8>>>) -> Result<bool> {
+        let (Some(filter), Some(settings)) = (self.filter(position)?, self.filter_settings())
+        else {
+            return Ok(true);
+        };
+        Ok(filter::tells(&filter, paths, settings))
     }
 
     fn layer(&self, position: u32) -> &Layer {
@@ -190,6 +238,19 @@ impl CommitIndex for Commits {
         Ok(i64::from(high & 3) << 32 | i64::from(low))
     }
 
+    fn path_key(&self, path: &irmin::Path) -> Option<PathKey> {
+        filter::key(path.as_bytes(), self.filter_settings()?.version)
+    }
+
+    fn may_change(&self, position: u32, path: &PathKey) -> Result<bool, BackendError> {
+        let layer = self.layer(position);
+        let Some(filters) = &layer.filters else {
+            return Ok(true);
+        };
+        let may = filters.may_change(position - layer.before, path);
+        may.map_err(io("read", &layer.path))
+    }
+
     fn tree(&self, position: u32) -> Result<Id, BackendError> {
         let (_, row) = self.row(position)?;
         Ok(Id::from_bytes(&row[..self.format.id_len()]).expect("20 or 32 bytes"))
@@ -255,7 +316,7 @@ impl Layer {
         }
         let chunks = u64::from(header[6]);
         let end = source.len().saturating_sub(format.id_len() as u64);
-        let mut found = [None; 4];
+        let mut found = [None; 6];
         let mut last = 8 + 12 * (chunks + 1);
         for chunk in 0..chunks {
             let row = source.read(8 + 12 * chunk, 24).map_err(short)?;
@@ -265,7 +326,7 @@ impl Layer {
                 return Err(corrupt(path, "its chunks overlap or lie outside"));
             }
             last = from;
-            let names = [b"OIDF", b"OIDL", b"CDAT", b"EDGE"];
+            let names = [b"OIDF", b"OIDL", b"CDAT", b"EDGE", b"BIDX", b"BDAT"];
             if let Some(at) = names.iter().position(|name| row[..4] == name[..]) {
                 found[at] = Some((from, to - from));
             }
@@ -286,8 +347,12 @@ impl Layer {
         if u64::from(before) + u64::from(table.count()) > u64::from(NO_PARENT) {
             return Err(corrupt(path, "there are too many commits"));
         }
+        let filters = found[4].zip(found[5]);
+        let filters =
+            filters.and_then(|(ends, data)| Filters::new(&source, ends, data, table.count()));
         Ok(Some(Layer {
             path: path.into(),
+            filters,
             id_len,
             data: Rows::new(&source, data, id_len + 16),
             edges: Rows::new(&source, found[3].unwrap_or_default(), 4),

@@ -28,7 +28,7 @@
 //! pass; [`give_pack`](PackStore::give_pack) copies what is stored.
 //!
 //! **Upkeep.** [`Git::gc`], [`Git::check`] and [`Git::write_commit_graph`] do what `git gc`, `git fsck` and
-//! `git commit-graph write` do. Names that other processes move are noticed at once (inotify).
+//! `git commit-graph write --changed-paths` do. Names that other processes move are noticed at once (inotify).
 //!
 //! **Power.** See [`Durability`]. A killed process leaves the repository whole; at most a lock file
 //! stays, which the error names.
@@ -42,11 +42,13 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod changed;
 mod check;
 mod commit_graph;
 mod config;
 mod error;
 mod file;
+mod filter;
 mod gc;
 mod give;
 mod graph;
@@ -146,7 +148,11 @@ impl Git {
         )?;
         Ok(Git {
             odb,
-            graph: Graph::new(&layout.objects(), layout.format),
+            graph: Graph::new(
+                &layout.objects(),
+                layout.common.join("config"),
+                layout.format,
+            ),
             refs: Refs::new(layout.clone(), options.durability),
             notice: OnceLock::new(),
             layout,

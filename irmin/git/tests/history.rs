@@ -126,3 +126,203 @@ fn common_ancestors_in_a_long_history_are_those_of_git() {
         "with a replaced commit",
     );
 }
+
+/// Files and directories that change, become one another and go, in lines that are merged. Returns the
+/// paths.
+fn files(at: &Path, random: &mut Random, commits: usize) -> Vec<String> {
+    let mut paths: Vec<String> = Vec::new();
+    for dir in ["", "a/", "a/b/", "a/b/c/", "d/", "ü/"] {
+        paths.extend(["x", "y", "ß z"].map(|name| format!("{dir}{name}")));
+    }
+    let mut child = command(at, &["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufWriter::new(child.stdin.take().unwrap());
+    let mut last = [0; 3];
+    for n in 1..=commits {
+        let (time, line) = (1_429_538_400 + n * 60, random.below(3));
+        let first = n <= 3;
+        let line = if first { n - 1 } else { line };
+        writeln!(out, "commit refs/heads/line{line}").unwrap();
+        writeln!(out, "mark :{n}\ncommitter A <a@example.org> {time} +0000").unwrap();
+        writeln!(out, "data 2\n{}", n % 10).unwrap();
+        if !first && random.below(12) == 0 {
+            writeln!(out, "merge :{}", last[(line + 1) % 3]).unwrap();
+        }
+        last[line] = n;
+        for _ in 0..random.below(4) {
+            let path = &paths[random.below(paths.len())];
+            match random.below(9) {
+                0 => writeln!(out, "D {path}"),
+                // A directory becomes a file, and with the next change below it one again.
+                1 if random.below(3) == 0 => {
+                    let dir = ["a", "a/b", "d"][random.below(3)];
+                    writeln!(out, "M 100644 inline {dir}\ndata 2\n{}", n % 7)
+                }
+                2 => writeln!(out, "M 100755 inline {path}\ndata 2\n{}", n % 3),
+                _ => writeln!(out, "M 100644 inline {path}\ndata 2\n{}", n % 3),
+            }
+            .unwrap();
+        }
+        if n == 70 {
+            // More than filters tell.
+            for k in 0..600 {
+                writeln!(out, "M 100644 inline many/{k}\ndata 2\n{}", k % 5).unwrap();
+            }
+        }
+        writeln!(out).unwrap();
+    }
+    drop(out);
+    assert!(child.wait().unwrap().success());
+    git(at, &["symbolic-ref", "HEAD", "refs/heads/line0"]);
+    let more = [
+        "a",
+        "a/b",
+        "a/b/c",
+        "d",
+        "ü",
+        "many",
+        "many/7",
+        "none/at/all",
+    ];
+    paths.extend(more.map(Into::into));
+    paths
+}
+
+#[test]
+fn logs_of_paths_are_those_of_git_with_filters_of_changed_paths_and_without() {
+    for (_, word) in common::FORMATS {
+        let seed = 15;
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        git(at, &["init", "-q", "--bare", "--object-format", word, "."]);
+        let paths = files(at, &mut Random(seed), 150);
+        let wanted: Vec<String> = paths
+            .iter()
+            .map(|path| git(at, &["log", "--format=%H", "line0", "--", path]))
+            .collect();
+        assert!(wanted.iter().filter(|log| log.lines().count() > 3).count() > 10);
+        let check = |what: &str| {
+            let repo = Repo::new(Git::open(at).unwrap());
+            let head = commit(&repo, "line0");
+            for (path, wanted) in paths.iter().zip(&wanted) {
+                let log = head.log_of(irmin::Path::new(path).unwrap());
+                let ids = log.map(|one| one.unwrap().id().to_string());
+                let found = ids.collect::<Vec<_>>().join("\n");
+                assert_eq!(found, *wanted, "seed {seed}, {what}: {path}");
+            }
+            repo
+        };
+        let graph = at.join("objects/info/commit-graph");
+        check("without a graph");
+        git(at, &["commit-graph", "write", "--reachable"]);
+        check("without filters");
+        for version in ["1", "2"] {
+            let version = format!("commitGraph.changedPathsVersion={version}");
+            let write = ["commit-graph", "write", "--reachable", "--changed-paths"];
+            std::fs::remove_file(&graph).unwrap();
+            git(at, &[&["-c", &version][..], &write].concat());
+            check(&version);
+            // Ours is the same, whether filters are there to be taken or not.
+            let theirs = std::fs::read(&graph).unwrap();
+            Git::open(at).unwrap().write_commit_graph().unwrap();
+            assert!(std::fs::read(&graph).unwrap() == theirs, "{version}");
+            std::fs::remove_file(&graph).unwrap();
+            let [name, value] = [0, 1].map(|part| version.split('=').nth(part).unwrap());
+            git(at, &["config", name, value]);
+            Git::open(at).unwrap().write_commit_graph().unwrap();
+            assert!(std::fs::read(&graph).unwrap() == theirs, "{version}");
+            // Filters of the other version are not used.
+            git(at, &["config", name, if value == "1" { "2" } else { "1" }]);
+            check("with filters that the configuration forbids");
+            git(at, &["config", "--unset", name]);
+        }
+        // A chain of two files, the older without filters.
+        std::fs::remove_file(&graph).unwrap();
+        let split = ["commit-graph", "write", "--split=no-merge"];
+        let mut child = command(at, &[&split[..], &["--stdin-commits"]].concat())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writeln!(
+            child.stdin.take().unwrap(),
+            "{}",
+            git(at, &["rev-parse", "line1~9"])
+        )
+        .unwrap();
+        assert!(child.wait().unwrap().success());
+        git(
+            at,
+            &[&split[..], &["--reachable", "--changed-paths"]].concat(),
+        );
+        check("with a chain");
+        git(at, &["config", "commitGraph.readChangedPaths", "false"]);
+        let store = Git::open(at).unwrap();
+        store.write_commit_graph().unwrap();
+        let bytes = std::fs::read(&graph).unwrap();
+        assert!(
+            !bytes.windows(4).any(|word| word == b"BIDX"),
+            "they are not wanted"
+        );
+    }
+}
+
+#[test]
+fn damaged_filters_of_changed_paths_are_not_used_and_never_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    git(at, &["init", "-q", "--bare", "."]);
+    let paths = files(at, &mut Random(16), 60);
+    Git::open(at).unwrap().write_commit_graph().unwrap();
+    let graph = at.join("objects/info/commit-graph");
+    let sound = std::fs::read(&graph).unwrap();
+    let place = |name: &[u8]| {
+        let row = sound.windows(4).position(|four| four == name).unwrap();
+        u64::from_be_bytes(sound[row + 4..row + 12].try_into().unwrap()) as usize
+    };
+    let (ends, data) = (place(b"BIDX"), place(b"BDAT"));
+    let log = || {
+        let repo = Repo::new(Git::open(at).unwrap());
+        let head = commit(&repo, "line0");
+        let log = head.log_of(irmin::Path::new(&paths[4]).unwrap());
+        log.map(|one| one.map(|one| one.id().to_string()))
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap()
+    };
+    let wanted = log();
+    let write = |bytes: &[u8]| {
+        let _ = std::fs::remove_file(&graph);
+        std::fs::write(&graph, bytes).unwrap();
+    };
+    // Kinds that are not known, and ends that are none.
+    for (from, to) in [(data, data + 4), (data + 4, data + 8), (ends, data)] {
+        for filler in [0, 0xff] {
+            let mut broken = sound.clone();
+            broken[from..to].fill(filler);
+            write(&broken);
+            assert_eq!(log(), wanted, "{from} {filler}");
+        }
+    }
+    // What is not told of is found when the repository is checked.
+    let problems = || {
+        let report = Git::open(at).unwrap().check(&mut |_| ()).unwrap();
+        report.problems.join("\n")
+    };
+    let mut broken = sound.clone();
+    broken[data + 12..sound.len() - 20].fill(0);
+    let end = sound.len() - 20;
+    let mut sum = irmin_packfile::Hasher::new(irmin::Format::GitSha1);
+    sum.update(&broken[..end]);
+    broken[end..].copy_from_slice(sum.finish().as_bytes());
+    write(&broken);
+    assert!(problems().contains("the commit-graph says something else"));
+    write(&sound);
+    assert_eq!(problems(), "");
+    for at in (ends..sound.len()).step_by(7) {
+        let mut broken = sound.clone();
+        broken[at] ^= 0x81;
+        write(&broken);
+        log();
+    }
+}

@@ -389,7 +389,10 @@ fn a_commit_graph_of_ours_is_one_of_gits() {
         git(at, &["commit-graph", "verify"]);
         let ours = fs::read(at.join("objects/info/commit-graph")).unwrap();
         fs::remove_file(at.join("objects/info/commit-graph")).unwrap();
-        git(at, &["commit-graph", "write", "--reachable"]);
+        git(
+            at,
+            &["commit-graph", "write", "--reachable", "--changed-paths"],
+        );
         assert_eq!(
             ours,
             fs::read(at.join("objects/info/commit-graph")).unwrap()

@@ -55,8 +55,17 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
         progress: Some(&mut progress),
         ..CloneOptions::default()
     };
-    let made = remote.clone_to(|format| make(folder, format), options)?;
+    let mut is_git = false;
+    let make = |format: Format| {
+        is_git = format.is_git();
+        make(folder, format)
+    };
+    let made = remote.clone_to(make, options)?;
     drop(transfer);
+    if is_git {
+        // Questions about history cost a fraction with it. What came is whole without it, too.
+        let _ = open(folder).and_then(|git| git.write_commit_graph());
+    }
     let mut lines = vec![("url", url)];
     if clone.mirror {
         lines.push(("mirror", "true".into()));
@@ -86,14 +95,18 @@ fn make(folder: &Path, format: Format) -> std::result::Result<Arc<dyn PackStore>
         Format::Native => Arc::new(Pack::create(Files::open(folder)?, format)?),
         _ => {
             drop(Git::init(folder, format, true)?);
-            // What comes is read once, to check it: there is little to keep in memory.
-            let options = irmin_git::Options {
-                cache: 4 << 20,
-                ..irmin_git::Options::default()
-            };
-            Arc::new(Git::open_with(folder, &options)?)
+            Arc::new(open(folder)?)
         }
     })
+}
+
+/// The repository that was made. What comes is read once or twice: there is little to keep in memory.
+fn open(folder: &Path) -> std::result::Result<Git, BackendError> {
+    let options = irmin_git::Options {
+        cache: 4 << 20,
+        ..irmin_git::Options::default()
+    };
+    Git::open_with(folder, &options)
 }
 
 /// What `git clone --bare` would call it.

@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 
 use super::index::contradiction;
 use crate::store::Store;
-use crate::{Commit, CommitIndex, Entry, Id, Path, ReadError, Tree};
+use crate::{Commit, CommitIndex, Entry, Id, Path, PathKey, ReadError, Tree};
 
 /// Commits, newest first, see [`Commit::log`] and [`Commit::log_of`]. After an error it ends.
 pub struct Log {
@@ -19,6 +19,8 @@ pub struct Log {
     seen: HashSet<Id>,
     /// Where a path is followed, commits in the backend's index are read only if they changed it.
     index: Option<Arc<dyn CommitIndex>>,
+    /// How the index finds the path, if it knows of changed paths.
+    key: Option<PathKey>,
     seen_positions: HashSet<u32>,
     shallow: Option<HashSet<Id>>,
     count: u64,
@@ -29,9 +31,11 @@ struct Open {
     order: (i64, Reverse<u64>),
     at: At,
     tree: Id,
-    /// What stands at the path, if one is followed.
-    entry: Option<Entry>,
+    /// What stands at the path, if one is followed and it was looked up.
+    entry: Looked,
 }
+
+type Looked = Option<Option<Entry>>;
 
 /// A commit: where it is in the backend's index, or itself.
 #[derive(Clone)]
@@ -48,6 +52,7 @@ impl Log {
             open: BinaryHeap::new(),
             seen: HashSet::new(),
             index: None,
+            key: None,
             seen_positions: HashSet::new(),
             shallow: None,
             count: 0,
@@ -59,7 +64,7 @@ impl Log {
         log
     }
 
-    fn add(&mut self, at: At, tree: Id, time: i64, entry: Option<Entry>) {
+    fn add(&mut self, at: At, tree: Id, time: i64, entry: Looked) {
         self.count += 1;
         let order = (time, Reverse(self.count));
         self.open.push(Open {
@@ -78,31 +83,42 @@ impl Log {
             order: (_, Reverse(count)),
         }) = self.open.pop()
         {
-            if count == 1 {
-                if self.path.is_some() {
-                    let index = self.store.backend.commit_index()?;
-                    self.index = index.filter(|index| index.has_trees());
-                }
-                entry = self.entry(tree)?;
+            if count == 1
+                && let Some(path) = &self.path
+            {
+                let index = self.store.backend.commit_index()?;
+                self.index = index.filter(|index| index.has_trees());
+                let index = self.index.as_ref();
+                self.key = index.and_then(|index| index.path_key(path));
             }
-            let parents = self.parents(&at)?;
-            // Without parents all that is there is new.
-            let mut changed = self.path.is_none() || (parents.is_empty() && entry.is_some());
-            let mut followed = Vec::with_capacity(parents.len());
-            for parent in parents {
-                let (parent_tree, time) = self.tree_and_time(&parent)?;
-                let before = match parent_tree == tree {
-                    true => entry.clone(),
-                    false => self.entry(parent_tree)?,
+            let mut parents = self.parents(&at)?;
+            let (mut changed, mut followed) = (self.path.is_none(), Vec::new());
+            if self.may_change(&at)? {
+                let now = match entry.take() {
+                    Some(known) => known,
+                    None => self.entry(tree)?,
                 };
-                if self.path.is_some() && before == entry {
-                    // All of it came from here.
-                    changed = false;
-                    followed = alloc::vec![(parent, parent_tree, time, before)];
-                    break;
+                // Without parents all that is there is new.
+                changed |= parents.is_empty() && now.is_some();
+                for parent in parents {
+                    let (parent_tree, time) = self.tree_and_time(&parent)?;
+                    let before = match parent_tree == tree {
+                        true => now.clone(),
+                        false => self.entry(parent_tree)?,
+                    };
+                    if self.path.is_some() && before == now {
+                        // All of it came from here.
+                        changed = false;
+                        followed = alloc::vec![(parent, parent_tree, time, Some(before))];
+                        break;
+                    }
+                    changed = true;
+                    followed.push((parent, parent_tree, time, Some(before)));
                 }
-                changed = true;
-                followed.push((parent, parent_tree, time, before));
+            } else if !parents.is_empty() {
+                let parent = parents.swap_remove(0);
+                let (tree, time) = self.tree_and_time(&parent)?;
+                followed.push((parent, tree, time, entry));
             }
             for (parent, tree, time, entry) in followed {
                 let is_new = match &parent {
@@ -124,6 +140,14 @@ impl Log {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the path may differ between a commit and its first parent.
+    fn may_change(&self, at: &At) -> Result<bool, ReadError> {
+        match (at, &self.index, &self.key) {
+            (At::Position(at), Some(index), Some(key)) => Ok(index.may_change(*at, key)?),
+            _ => Ok(true),
+        }
     }
 
     fn parents(&mut self, at: &At) -> Result<Vec<At>, ReadError> {
