@@ -8,8 +8,11 @@ use core::cmp::Reverse;
 use hashbrown::HashSet;
 
 use super::index::contradiction;
+use crate::path::names;
+use crate::raw::TreeEntries;
 use crate::store::Store;
-use crate::{Commit, CommitIndex, Entry, Id, Path, PathKey, ReadError, Tree};
+use crate::tree::{Content, lookup};
+use crate::{Commit, CommitIndex, Entry, Id, Kind, Path, PathKey, ReadError};
 
 /// Commits, newest first, see [`Commit::log`] and [`Commit::log_of`]. After an error it ends.
 pub struct Log {
@@ -31,11 +34,14 @@ struct Open {
     order: (i64, Reverse<u64>),
     at: At,
     tree: Id,
-    /// What stands at the path, if one is followed and it was looked up.
+    /// What stands on the way to the path, if one is followed and it was looked up.
     entry: Looked,
 }
 
-type Looked = Option<Option<Entry>>;
+type Looked = Option<Trail>;
+
+/// The root and what stands at each name of a path, down to the first that is not there.
+type Trail = Vec<Entry>;
 
 /// A commit: where it is in the backend's index, or itself.
 #[derive(Clone)]
@@ -96,17 +102,14 @@ impl Log {
             if self.may_change(&at)? {
                 let now = match entry.take() {
                     Some(known) => known,
-                    None => self.entry(tree)?,
+                    None => self.trail(tree, &[])?,
                 };
                 // Without parents all that is there is new.
-                changed |= parents.is_empty() && now.is_some();
+                changed |= parents.is_empty() && self.end(&now).is_some();
                 for parent in parents {
                     let (parent_tree, time) = self.tree_and_time(&parent)?;
-                    let before = match parent_tree == tree {
-                        true => now.clone(),
-                        false => self.entry(parent_tree)?,
-                    };
-                    if self.path.is_some() && before == now {
+                    let before = self.trail(parent_tree, &now)?;
+                    if self.path.is_some() && self.end(&before) == self.end(&now) {
                         // All of it came from here.
                         changed = false;
                         followed = alloc::vec![(parent, parent_tree, time, Some(before))];
@@ -187,16 +190,56 @@ impl Log {
         }
     }
 
-    fn entry(&self, root: Id) -> Result<Option<Entry>, ReadError> {
+    /// What stands on the way to the path. What `near` has too is not read again.
+    fn trail(&self, root: Id, near: &[Entry]) -> Result<Trail, ReadError> {
+        let mut trail = alloc::vec![Entry::dir(root)];
         let Some(path) = &self.path else {
-            return Ok(None);
+            return Ok(trail);
         };
-        Tree {
-            store: self.store.clone(),
-            root,
-            staged: None,
+        for (at, name) in names(path.as_bytes())?.enumerate() {
+            if near.get(at) == trail.last() {
+                trail.extend_from_slice(&near[at + 1..]);
+                break;
+            }
+            let Some(dir) = trail[at].dir_id() else { break };
+            let Some(entry) = self.look_up(&dir, name)? else {
+                break;
+            };
+            trail.push(entry);
         }
-        .entry(path)
+        Ok(trail)
+    }
+
+    /// What stands at the path, if the trail leads there.
+    fn end<'a>(&self, trail: &'a Trail) -> Option<&'a Entry> {
+        let path = self.path.as_ref()?.as_bytes();
+        let names = match path {
+            [] => 0,
+            _ => 1 + path.iter().filter(|byte| **byte == b'/').count(),
+        };
+        trail.get(names)
+    }
+
+    /// The entry of this name in a directory. Most directories of old commits are looked at once: one of
+    /// Git's is read up to the name and not kept.
+    fn look_up(&self, dir: &Id, name: &[u8]) -> Result<Option<Entry>, ReadError> {
+        if !self.store.format.is_git() || *dir == self.store.empty {
+            return lookup(&self.store, None, dir, name);
+        }
+        let data = self.store.object(dir, Kind::Tree)?;
+        for entry in TreeEntries::new(self.store.format, &data) {
+            let entry = entry.map_err(|malformed| ReadError::Malformed {
+                id: *dir,
+                malformed,
+            })?;
+            if entry.name == name {
+                return Ok(Some(Entry {
+                    mode: entry.mode,
+                    content: Content::Id(entry.id),
+                }));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a shallow store leaves out the commit's parents.
