@@ -88,11 +88,7 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
             "give a file in a folder that may be written",
         )
     };
-    let mut part = export.file.clone().into_os_string();
-    part.push(".part");
-    let begun = Begun::Whole(part.clone().into());
-    let (begun, to) = signals::begin_by(begun, || own(&part)).map_err(failed)?;
-    let write = || -> Result<Given> {
+    let write = |to: File| -> Result<(Given, File)> {
         let mut to = BufWriter::new(to);
         to.write_all((header + "\n").as_bytes()).map_err(failed)?;
         let progress = Progress::new("writing objects", Some(objects.len() as u64));
@@ -108,16 +104,37 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
         let to = to
             .into_inner()
             .map_err(|error| failed(error.into_error()))?;
-        to.sync_all().map_err(failed)?;
-        fs::rename(&part, &export.file).map_err(failed)?;
-        Ok(given)
+        Ok((given, to))
     };
-    let written = write();
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
+    // What a link leads to is written. A pipe or device stays what it is.
+    let target = fs::canonicalize(&export.file).unwrap_or(export.file.clone());
+    let found = fs::metadata(&export.file);
+    let is_stream = found.is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let given = match is_stream {
+        true => {
+            let to = File::options().write(true).open(&export.file);
+            write(to.map_err(failed)?)?.0
+        }
+        false => {
+            let mut part = target.clone().into_os_string();
+            part.push(".part");
+            let begun = Begun::Whole(part.clone().into());
+            let (_begun, to) = signals::begin_by(begun, || own(&part)).map_err(failed)?;
+            let written = write(to).and_then(|(given, to)| {
+                to.sync_all().map_err(failed)?;
+                fs::rename(&part, &target).map_err(failed)?;
+                Ok(given)
+            });
+            if written.is_err() {
+                let _ = fs::remove_file(&part);
+            }
+            written?
+        }
+    };
+    // It may be standard output that the bundle went to.
+    if is_stream {
+        return Ok(0);
     }
-    drop(begun);
-    let given = written?;
     match out.json {
         true => out.value(&serde_json::json!({
             "objects": given.objects, "bytes": given.bytes, "names": names.len(),

@@ -1,5 +1,6 @@
 //! What went wrong, what to do about it, and the exit code that says so.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 
 use irmin::merge::MergeError;
@@ -248,13 +249,24 @@ impl From<SyncError> for Failure {
     }
 }
 
+/// A text without its middle, if it is longer than anybody reads: a path may have a million bytes.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const KEPT: usize = 400;
+    if text.len() <= 3 * KEPT {
+        return text.into();
+    }
+    let (front, back) = (text.floor_char_boundary(KEPT), text.len() - KEPT);
+    let back = text.ceil_char_boundary(back);
+    format!("{} … {}", &text[..front], &text[back..]).into()
+}
+
 /// Writes a failure to standard error: drawn on a terminal, plain lines elsewhere.
 pub fn print(mut failure: Failure) {
     if let Failure::No { what, help }
     | Failure::Usage { what, help }
     | Failure::Broken { what, help } = &mut failure
     {
-        *what = harmless(what);
+        *what = harmless(&shortened(what));
         *help = help.as_deref().map(harmless);
     }
     let terminal = io::stderr().is_terminal();

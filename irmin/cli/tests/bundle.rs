@@ -118,3 +118,25 @@ fn what_is_no_bundle_moves_nothing() {
     assert_eq!(here.try_irmin(&["export", "x"]).0, 1);
     assert!(!here.path().join("x").exists());
 }
+
+#[test]
+fn a_bundle_goes_through_a_pipe_and_to_where_a_link_leads() {
+    let there = Place::new("sha1", &[]);
+    there.irmin(&["set", "a", "x"]);
+    // Standard output is a pipe here.
+    std::os::unix::fs::symlink("/dev/fd/1", there.path().join("out")).unwrap();
+    let output = there.irmin_command(&["export", "out"]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    std::fs::write(there.path().join("piped"), &output.stdout).unwrap();
+    there.git(&["bundle", "verify", "piped"]);
+    std::os::unix::fs::symlink("piped", there.path().join("link")).unwrap();
+    there.irmin(&["set", "b", "y"]);
+    there.irmin(&["export", "link"]);
+    assert!(there.path().join("link").is_symlink());
+    let heads = there.git(&["bundle", "list-heads", "piped"]);
+    assert!(
+        heads.starts_with(&there.git(&["rev-parse", "main"])),
+        "{heads}"
+    );
+}

@@ -49,7 +49,7 @@ Examples:
   git clone notes.bundle"
 )]
 pub struct Export {
-    /// The file, which is written anew
+    /// The file, which is written anew; a pipe or device such as /dev/stdout is written to
     pub file: PathBuf,
     /// Branches and tags [default: all]
     pub names: Vec<String>,
