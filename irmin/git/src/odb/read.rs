@@ -129,7 +129,10 @@ impl Odb {
                     format_args!("at {offset}: the bytes of {id} have another id"),
                 ));
             }
-            self.keep(pack, offset, found.kind, &found.data, true);
+            // A commit is hardly a delta's base, and whoever reads one remembers what it says.
+            if found.kind != Kind::Commit {
+                self.keep(pack, offset, found.kind, &found.data, true);
+            }
         }
         Ok((found.kind, found.data))
     }
