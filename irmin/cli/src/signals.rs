@@ -125,8 +125,8 @@ pub fn clear(folder: &Path) {
     }
 }
 
-/// Waits until no name is locked, which is not for long, and removes what this process has in packs
-/// that are not finished: their names have its number.
+/// Waits until no name is locked, which is not for long, and removes what this process has not
+/// finished.
 fn tidy(common: &Path) {
     let gc = common.join("gc.pid");
     for _ in 0..TRIES {
@@ -137,24 +137,28 @@ fn tidy(common: &Path) {
         }
         thread::sleep(PAUSE);
     }
-    let number = format!("_{:x}_", std::process::id());
-    for folder in ["objects/pack", "objects/info"] {
-        for entry in fs::read_dir(common.join(folder))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with("tmp_") && name.contains(&number) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
+    // The work goes on until it meets an error, and may have begun something more.
+    while remove_temporary(common) {}
     let pid = format!("{} ", std::process::id());
     if fs::read_to_string(&gc).is_ok_and(|text| text.starts_with(&pid)) {
         let _ = fs::remove_file(gc);
     }
+}
+
+/// Removes the packs that this process has not finished: their names have its number. Whether there
+/// were any.
+fn remove_temporary(common: &Path) -> bool {
+    let number = format!("_{:x}_", std::process::id());
+    let folders = ["objects/pack", "objects/info"].map(|folder| fs::read_dir(common.join(folder)));
+    let mut any = false;
+    for entry in folders.into_iter().flatten().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("tmp_") && name.contains(&number) {
+            any |= fs::remove_file(entry.path()).is_ok();
+        }
+    }
+    any
 }
 
 /// Whether this process has the lock of a name open, where the system tells.

@@ -105,6 +105,18 @@ fn a_native_store_becomes_a_git_repository_and_comes_back_the_same() {
 }
 
 #[test]
+fn the_deepest_directories_come_back() {
+    let place = Place::new("sha1", &["--bare"]);
+    let path = "d/".repeat(2046) + "f";
+    place.irmin(&["set", &path, "x"]);
+    place.irmin(&["convert", ".", "native"]);
+    assert_eq!(place.irmin(&["get", &path, "--repo", "native"]), "x");
+    place.irmin(&["convert", "native", "back", "--bare"]);
+    let head = |folder: &str| place.irmin(&["branches", "--repo", folder]);
+    assert_eq!(head("back"), head("."));
+}
+
+#[test]
 fn what_would_not_come_back_is_refused_and_leaves_nothing() {
     let place = Place::of_git("sha1");
     let blob = place.git(&["hash-object", "-w", "--stdin"]);

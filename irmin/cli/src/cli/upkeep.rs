@@ -77,8 +77,16 @@ pub struct Import {
 #[derive(Debug, Args)]
 #[command(
     after_help = "All that names lead to is converted: commits with their signatures and unknown headers, tags, modes,
-links and modules. Converted back, a Git repository has the same ids again, bit for bit; what could
-not come back so is refused. The names appear at the end; on an error there is no new store.
+links and modules. Converted back, a Git repository has the same ids again, bit for bit. So what a
+native store has no place for is refused, with the object's id:
+  a shallow history              a native store has whole histories; irmin fetch --unshallow first
+  directories without entries    a native store has directories as far as there is something in them
+  trees of old programs          with modes such as 100664, or not in order
+  deeper than 2048 directories   no path is longer
+
+FROM is only read. Names appear last and all at once, so that who looks sees nothing or all. On an
+error, and when a signal ends it, the new store is removed. One that was killed leaves a folder
+which the next run names; it does not go on where that ended.
 
 Examples:
   irmin convert notes.git notes             Git to native

@@ -5,6 +5,7 @@ mod to_native;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::thread;
 
 use irmin::raw::{CommitData, TagData};
 use irmin::{BackendError, Expect, Id, Kind, Object, RefEdit};
@@ -19,7 +20,9 @@ use to_git::ToGit;
 use to_native::ToNative;
 
 /// How deep directories and tags of tags may be.
-const DEEPEST: usize = 1000;
+const DEEPEST: usize = irmin::Path::MAX_DEPTH;
+/// Enough for so many directories, one inside the other.
+const STACK: usize = 256 << 20;
 
 /// What makes trees and contents of the other format.
 trait Trees {
@@ -61,7 +64,17 @@ pub fn convert(convert: &Convert, out: &mut Output) -> Result<u8> {
         ));
     }
     let to = &convert.to;
-    let (commits, names) = make_in(to, || into(&from, to, format, convert.bare))?;
+    let (commits, names) = make_in(to, || {
+        thread::scope(|scope| {
+            let builder = thread::Builder::new().stack_size(STACK);
+            let work = builder.spawn_scoped(scope, || into(&from, to, format, convert.bare));
+            let work = work.map_err(|error| {
+                Failure::broken(format_args!("no thread can be started: {error}"))
+            })?;
+            work.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
     match out.json {
         true => out.value(&json!({ "commits": commits, "names": names }))?,
         false => out.line(format_args!(
