@@ -3,14 +3,17 @@
 //! Only a command that makes something waits for signals; the others end at once, as programs do.
 
 use std::convert::Infallible;
-use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, Dir, readlinkat, unlinkat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
@@ -131,45 +134,64 @@ fn tidy(common: &Path) {
     let gc = common.join("gc.pid");
     for _ in 0..TRIES {
         // Who collects writes a number into this once it is made.
-        let is_fresh = fs::metadata(&gc).is_ok_and(|found| found.len() == 0);
-        if !is_fresh && !is_locking(common) {
+        match fs::metadata(&gc).is_ok_and(|found| found.len() == 0) {
+            true => thread::sleep(PAUSE),
+            false => break,
+        }
+    }
+    let pid = format!("{} ", std::process::id());
+    let is_collecting = fs::read_to_string(&gc).is_ok_and(|text| text.starts_with(&pid));
+    let folders = ["objects/pack", "objects/info"].map(|folder| File::open(common.join(folder)));
+    let mut folders: Vec<(File, Dir)> = folders.into_iter().flatten().filter_map(entries).collect();
+    let mut open = File::open("/proc/self/fd").ok().and_then(entries);
+    let common = fs::canonicalize(common).unwrap_or(common.into());
+    // The work goes on meanwhile: from here on it opens and makes no file, and soon meets an error.
+    let limit = Rlimit {
+        current: Some(0),
+        ..getrlimit(Resource::Nofile)
+    };
+    let _ = setrlimit(Resource::Nofile, limit);
+    for _ in 0..TRIES {
+        thread::sleep(PAUSE);
+        let is_locking = |open: &mut (File, Dir)| is_locking(&common, open);
+        if !open.as_mut().is_some_and(is_locking) {
             break;
         }
-        thread::sleep(PAUSE);
     }
-    // The work goes on until it meets an error, and may have begun something more.
-    while remove_temporary(common) {}
-    let pid = format!("{} ", std::process::id());
-    if fs::read_to_string(&gc).is_ok_and(|text| text.starts_with(&pid)) {
+    folders.iter_mut().for_each(remove_temporary);
+    if is_collecting {
         let _ = fs::remove_file(gc);
     }
 }
 
-/// Removes the packs that this process has not finished: their names have its number. Whether there
-/// were any.
-fn remove_temporary(common: &Path) -> bool {
+/// A folder with what is in it, to be read without another file being opened.
+fn entries(folder: File) -> Option<(File, Dir)> {
+    let entries = Dir::read_from(&folder).ok()?;
+    Some((folder, entries))
+}
+
+/// Removes the packs that this process has not finished: their names have its number.
+fn remove_temporary((folder, entries): &mut (File, Dir)) {
     let number = format!("_{:x}_", std::process::id());
-    let folders = ["objects/pack", "objects/info"].map(|folder| fs::read_dir(common.join(folder)));
-    let mut any = false;
-    for entry in folders.into_iter().flatten().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy();
         if name.starts_with("tmp_") && name.contains(&number) {
-            any |= fs::remove_file(entry.path()).is_ok();
+            let _ = unlinkat(&*folder, entry.file_name(), AtFlags::empty());
         }
     }
-    any
 }
 
 /// Whether this process has the lock of a name open, where the system tells.
-fn is_locking(common: &Path) -> bool {
-    let common = fs::canonicalize(common).unwrap_or(common.into());
-    let open = fs::read_dir("/proc/self/fd").into_iter().flatten();
-    open.flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|path| {
-            path.starts_with(&common)
-                && path.as_os_str().as_bytes().ends_with(b".lock")
-                && !path.ends_with("irmin.lock")
-        })
+fn is_locking(common: &Path, (folder, open): &mut (File, Dir)) -> bool {
+    open.rewind();
+    let paths = open.flatten().filter_map(|entry| {
+        let path = readlinkat(&*folder, entry.file_name(), Vec::new()).ok()?;
+        Some(PathBuf::from(OsString::from_vec(path.into_bytes())))
+    });
+    let is_lock = |path: PathBuf| {
+        path.starts_with(common)
+            && path.extension().is_some_and(|last| last == "lock")
+            && !path.ends_with("irmin.lock")
+    };
+    paths.into_iter().any(is_lock)
 }
