@@ -1,12 +1,15 @@
 //! `irmin upload-pack`, `receive-pack`: Git's protocol on standard input and output, for ssh.
 
 use std::io::{self, BufReader, BufWriter};
+use std::path::Path;
+use std::process::Command;
 
 use irmin_sync::server::{Host, Open, Policy, Service, Version, converse};
+use irmin_sync::transport::Taker;
 
 use crate::cli::Pipe;
 use crate::failure::{Failure, Result};
-use crate::place::Place;
+use crate::place::{Kind, Place};
 
 /// `irmin upload-pack`.
 pub fn upload_pack(pipe: &Pipe) -> Result<u8> {
@@ -20,6 +23,13 @@ pub fn receive_pack(pipe: &Pipe) -> Result<u8> {
 
 fn answer(pipe: &Pipe, service: Service) -> Result<u8> {
     let place = Place::at(&pipe.folder)?;
+    if let (Service::ReceivePack, Kind::Git(git)) = (service, &place.kind) {
+        match Taker::of(git.path()) {
+            Taker::Git => return by_git(&pipe.folder),
+            Taker::Nobody(why) => return Err(Failure::broken_with(why, "install git there")),
+            _ => {}
+        }
+    }
     let host = Host {
         repo: &place.repo,
         store: &*place.store,
@@ -35,4 +45,19 @@ fn answer(pipe: &Pipe, service: Service) -> Result<u8> {
     let mut to = BufWriter::new(io::stdout().lock());
     converse(&host, service, version, &mut from, &mut to).map_err(Failure::broken)?;
     Ok(0)
+}
+
+/// Has git's own `receive-pack` take the push: hooks are run and the settings `receive.*` hold.
+fn by_git(folder: &Path) -> Result<u8> {
+    let mut git = Command::new("git");
+    git.args(["receive-pack", "--"]).arg(folder);
+    let ended = git
+        .status()
+        .map_err(|error| Failure::broken(format_args!("git does not start: {error}")))?;
+    match ended.success() {
+        true => Ok(0),
+        false => Err(Failure::broken(format_args!(
+            "git receive-pack ended with {ended}"
+        ))),
+    }
 }

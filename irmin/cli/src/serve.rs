@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::{Serve, Token};
+use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::place::{Place, shown};
@@ -58,7 +59,8 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
         origins: serve.allow_origin.clone(),
         hosts: serve.allow_host.clone(),
         has_work_tree: place.has_work_tree()?,
-        only_forwards: serve.only_forwards,
+        only_forwards: serve.only_forwards
+            || Config::read(&place.folder)?.is_true("receive.denynonfastforwards"),
         ..Options::default()
     };
     let name = options.name.clone();

@@ -205,6 +205,39 @@ fn a_push_moves_what_may_move_and_says_what_may_not() {
 }
 
 #[test]
+fn hooks_and_settings_of_a_folder_hold_and_without_git_nothing_passes_them() {
+    let there = Place::of_git("sha1");
+    let here = Place::new("sha1", &[]);
+    here.irmin(&["set", "a", "x"]);
+    let url = path(&there);
+    let no_git = |command: &[&str]| {
+        let mut irmin = here.irmin_command(command);
+        let output = irmin.env("PATH", "").output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), error)
+    };
+    let (code, error) = no_git(&["push", &url, "main:first"]);
+    assert_eq!(code, Some(0), "{error}");
+    there.git(&["config", "receive.denyDeletes", "true"]);
+    let (code, error) = no_git(&["push", &url, "main:second"]);
+    assert!(
+        code == Some(3) && error.contains("git") && error.contains("[receive]"),
+        "{error}"
+    );
+    let (code, out, _) = here.try_irmin(&["push", "--delete", &url, "first"]);
+    assert!(code == 1 && out.contains("deletion prohibited"), "{out}");
+    let irmin = env!("CARGO_BIN_EXE_irmin");
+    let program = format!("--receive-pack={irmin} receive-pack");
+    let (code, _, error) = here.try_git(&["push", &program, &url, ":refs/heads/first"]);
+    assert!(
+        code == 1 && error.contains("deletion prohibited"),
+        "{error}"
+    );
+    let served = no_git(&["receive-pack", &url]);
+    assert!(served.0 == Some(3) && served.1.contains("install git"));
+}
+
+#[test]
 fn native_stores_clone_fetch_and_push_among_themselves() {
     let there = Place::new("native", &["--bare"]);
     let first = there.irmin(&["set", "a/b", "x"]);

@@ -243,7 +243,6 @@ fn pushes_that_would_lose_commits_are_values_and_leases_compare() {
 
 #[test]
 fn a_hook_that_declines_is_told_with_its_words() {
-    // By a path too: git's own server is asked where there are hooks.
     for way in WAYS {
         let ways = Ways::new("sha1");
         let hook = ways.origin().join("hooks/update");
@@ -278,6 +277,49 @@ fn a_hook_that_declines_is_told_with_its_words() {
             ]
         );
         assert!(said.iter().any(|line| line == "no entry"), "{said:?}");
+    }
+}
+
+#[test]
+fn what_a_repository_says_of_pushes_holds_by_every_way() {
+    for way in WAYS {
+        let ways = Ways::new("sha1");
+        let origin = ways.origin();
+        let store = ways.clone(way, 2, "c", CloneOptions::default());
+        let push = |spec: &str| {
+            let options = PushOptions {
+                refspecs: vec![spec.parse().unwrap()],
+                ..PushOptions::default()
+            };
+            let pushed = ways.remote(way, 2).push(&*store, options).unwrap();
+            pushed.names[0].status.clone()
+        };
+        let told = |status, why: &str| match status {
+            PushStatus::Rejected(said) => assert!(said.contains(why), "{way}: {said}"),
+            other => panic!("{way}: {other:?}"),
+        };
+        git(&origin, &["config", "receive.denyDeletes", "true"]);
+        git(&origin, &["config", "receive.denyNonFastForwards", "true"]);
+        told(push(":refs/heads/side/one"), "deletion prohibited");
+        let back = "+refs/remotes/origin/side/one:refs/heads/trunk";
+        told(push(back), "non-fast-forward");
+        git(&origin, &["config", "core.bare", "false"]);
+        change(&store, "trunk", 1);
+        told(push("trunk"), "currently checked out");
+        git(&origin, &["config", "receive.denyCurrentBranch", "ignore"]);
+        assert_eq!(push("trunk"), PushStatus::Done, "{way}");
+        // Hooks that lie elsewhere.
+        let hooks = ways.folder.path().join("elsewhere");
+        std::fs::create_dir(&hooks).unwrap();
+        std::fs::write(hooks.join("pre-receive"), "#!/bin/sh\nexit 1\n").unwrap();
+        let run = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(hooks.join("pre-receive"), run).unwrap();
+        git(
+            &origin,
+            &["config", "core.hooksPath", hooks.to_str().unwrap()],
+        );
+        told(push("trunk:other"), "hook declined");
+        fsck(&origin);
     }
 }
 

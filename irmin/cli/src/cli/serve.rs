@@ -80,7 +80,9 @@ pub struct Token {
 /// `irmin upload-pack`, `irmin receive-pack`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For the far side of an ssh connection: Git is told to run it there.
+    after_help = "For the far side of an ssh connection: Git is told to run it there. A push to a Git repository is
+taken by git's own receive-pack if git is installed, so that its hooks run and its settings receive.* hold;
+if it is not, a repository with any of these is not pushed to.
 
 Examples:
   irmin upload-pack notes                   what the far side runs

@@ -41,6 +41,27 @@ pub(super) enum Ssh {
     Program(OsString),
 }
 
+/// What tells git of a repository (`git rev-parse --local-env-vars`).
+const OURS: [&str; 17] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_QUARANTINE_PATH",
+];
+
 impl Program {
     /// Git's own server on a repository of this machine.
     pub fn git(path: impl Into<OsString>, settings: &Settings) -> Program {
@@ -93,6 +114,10 @@ impl Program {
                 let mut command = Command::new("git");
                 let name = service.name().trim_start_matches("git-");
                 command.arg(name).arg("--").arg(path);
+                // What is said of our own repository is not meant for that one, as in Git.
+                for name in OURS {
+                    command.env_remove(name);
+                }
                 command
             }
             Kind::Ssh {

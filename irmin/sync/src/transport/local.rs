@@ -11,7 +11,7 @@ use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
 
 use super::stream::Peer;
-use super::{Connection, Program, Service, Settings, Stream, Transport};
+use super::{Connection, Program, Service, Settings, Stream, Taker, Transport};
 use crate::error::SyncError;
 use crate::server::{self, Host, Open, Policy, Version};
 
@@ -20,19 +20,9 @@ pub struct Local {
     shown: String,
     store: Arc<dyn PackStore>,
     policy: Policy,
-    /// Git's own server, for pushes to a repository whose hooks want to be asked.
-    hooked: Option<Program>,
+    /// Who takes pushes, with the way to git's own server.
+    pushes: (Taker, Option<Program>),
 }
-
-/// The hooks that git runs when somebody pushes (githooks(5)).
-const HOOKS: [&str; 6] = [
-    "pre-receive",
-    "update",
-    "proc-receive",
-    "reference-transaction",
-    "post-receive",
-    "post-update",
-];
 
 impl Local {
     /// This store. `shown` is how messages call it.
@@ -41,13 +31,12 @@ impl Local {
             shown: shown.into(),
             store,
             policy,
-            hooked: None,
+            pushes: (Taker::Ours, None),
         }
     }
 
     /// The store in this folder: a Git repository, its work tree, or a store of `irmin-pack`. `None` if
-    /// it is none that can be opened here. Where a Git repository has hooks for pushes, git's own
-    /// `receive-pack` takes them, so that the hooks are run.
+    /// it is none that can be opened here. Who takes pushes to a Git repository says [`Taker`].
     pub fn open(path: &Path, settings: &Settings) -> Option<Local> {
         let shown = path.display().to_string();
         // It is read once, mostly in the order in which it lies.
@@ -61,11 +50,9 @@ impl Local {
                 has_work_tree,
                 ..Policy::default()
             };
-            let hooks = git.path().join("hooks");
-            let hooked = HOOKS.iter().any(|name| hooks.join(name).exists());
-            let hooked = hooked.then(|| Program::git(path, settings));
+            let pushes = (Taker::of(git.path()), Some(Program::git(path, settings)));
             let local = Local::new(&shown, Arc::new(git), policy);
-            return Some(Local { hooked, ..local });
+            return Some(Local { pushes, ..local });
         }
         let is_segment = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".seg");
         let mut entries = std::fs::read_dir(path).ok()?;
@@ -87,10 +74,12 @@ impl Transport for Local {
         service: Service,
         version: u8,
     ) -> Result<Box<dyn Connection + '_>, SyncError> {
-        if let Some(program) = &mut self.hooked
-            && service == Service::ReceivePack
-        {
-            return program.connect(service, version);
+        if service == Service::ReceivePack {
+            match &mut self.pushes {
+                (Taker::Git, Some(program)) => return program.connect(service, version),
+                (Taker::Nobody(why), _) => return Err(SyncError::Connect(why.clone())),
+                _ => {}
+            }
         }
         let failed = |error| SyncError::Connect(format!("{}: {error}", self.shown));
         let (their_input, write) = io::pipe().map_err(failed)?;

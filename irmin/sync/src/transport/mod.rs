@@ -7,6 +7,8 @@ mod http;
 #[cfg(feature = "transports")]
 mod local;
 #[cfg(feature = "transports")]
+mod pushes;
+#[cfg(feature = "transports")]
 mod settings;
 mod stream;
 #[cfg(feature = "transports")]
@@ -24,6 +26,8 @@ pub use self::command::Program;
 pub use self::http::Http;
 #[cfg(feature = "transports")]
 pub use self::local::Local;
+#[cfg(feature = "transports")]
+pub use self::pushes::Taker;
 #[cfg(feature = "transports")]
 pub use self::settings::{Credentials, Settings, connect};
 pub use self::stream::Stream;

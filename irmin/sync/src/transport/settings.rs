@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Ssh;
+use super::pushes::is_installed;
 use super::{Daemon, Http, Local, Program, Transport, Url};
 use crate::error::SyncError;
 
@@ -93,7 +94,8 @@ impl Settings {
 
 /// The way to the store at a URL. Nothing is connected yet, but a folder of this machine is opened.
 ///
-/// A path is opened by this process where that is possible. `file://` asks git's own server for a Git
+/// A path is opened by this process where that is possible; pushes to a Git repository there go to
+/// whom [`Taker`](super::Taker) says. `file://` asks git's own server for a Git
 /// repository, as Git does, if git is installed; and so does what cannot be opened here.
 ///
 /// # Errors
@@ -124,9 +126,4 @@ fn folder(
         Some(local) => Box::new(local),
         None => Box::new(Program::git(path, settings)),
     })
-}
-
-fn is_installed(program: &str) -> bool {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
