@@ -167,6 +167,13 @@ fn a_push_moves_what_may_move_and_says_what_may_not() {
         here.irmin(&["push", "--delete", "origin", "other"])
             .starts_with("deleted ")
     );
+    let (code, _, error) = here.try_irmin(&["push", "--delete", "origin", "other"]);
+    assert!(code == 1 && error.contains("no other"), "{error}");
+    here.irmin(&["push", "origin", "main~1:refs/heads/earlier"]);
+    assert_eq!(
+        there.git(&["rev-parse", "earlier"]),
+        here.git(&["rev-parse", "main~1"])
+    );
     // Somebody else moves it.
     let theirs = there.irmin(&["set", "theirs", "x"]);
     here.irmin(&["set", "ours", "x"]);

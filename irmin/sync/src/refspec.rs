@@ -89,7 +89,7 @@ impl FromStr for Refspec {
         let force = text.starts_with('+');
         let negative = text.starts_with('^');
         let rest = text.strip_prefix(['+', '^']).unwrap_or(text);
-        let (source, target) = match rest.split_once(':') {
+        let (source, target) = match rest.rsplit_once(':') {
             Some((source, target)) => (source, Some(target).filter(|target| !target.is_empty())),
             None => (rest, None),
         };
@@ -110,7 +110,9 @@ impl FromStr for Refspec {
             } else {
                 format!("refs/{name}")
             };
-            if !side.is_empty() && RefName::new(&full).is_err() {
+            // What stands before a target may be any revision: who has it says whether there is one.
+            let may_be_revision = target.is_some() && side == source && !side.contains('*');
+            if !side.is_empty() && !may_be_revision && RefName::new(&full).is_err() {
                 return wrong("a side is no name");
             }
         }
@@ -168,6 +170,7 @@ mod tests {
             "^refs/heads/x",
             "HEAD",
             "refs/heads/a*b:refs/x/c*d",
+            "main~1:main",
         ] {
             assert_eq!(good.parse::<Refspec>().unwrap().to_string(), good);
         }

@@ -226,7 +226,7 @@ fn pushes_that_would_lose_commits_are_values_and_leases_compare() {
             2
         );
         assert_eq!(
-            push(&[":other", ":none"], &[], false),
+            push(&[":other", ":refs/heads/none"], &[], false),
             [PushStatus::Done, PushStatus::UpToDate]
         );
         assert!(!names(&origin, "refs/heads").contains("other"));

@@ -131,6 +131,7 @@ refused the exit code is 1.
 Examples:
   irmin push
   irmin push origin main:release 'refs/tags/*'
+  irmin push origin main~1:refs/heads/earlier
   irmin push --delete origin topic
   irmin push --force-with-lease origin topic"
 )]

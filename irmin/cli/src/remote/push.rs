@@ -48,6 +48,12 @@ pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
         };
         refspecs.push(format!("{branch}:{theirs}").parse()?);
     }
+    for spec in &mut refspecs {
+        // What is no name of ours is sent by its id.
+        if !spec.is_pattern() && spec.source.contains(['~', '^']) {
+            spec.source = place.repo.resolve(&spec.source)?.id().to_string();
+        }
+    }
     if push.force {
         refspecs.iter_mut().for_each(|spec| spec.force = true);
     }

@@ -338,8 +338,14 @@ fn targets(
             continue;
         }
         if spec.source.is_empty() {
-            let name = theirs(listing, spec.target.as_deref().unwrap_or(""), None)?;
-            // A name that is not there is gone already.
+            let target = spec.target.as_deref().unwrap_or("");
+            // As in Git, a full name that is not there is gone already, and a short one is a mistake.
+            if !target.starts_with("refs/") && listing.resolve(target).is_none() {
+                return Err(SyncError::NoSuchName {
+                    name: target.into(),
+                });
+            }
+            let name = theirs(listing, target, None)?;
             all.push((name, None, spec.force));
             continue;
         }
