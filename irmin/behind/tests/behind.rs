@@ -78,6 +78,31 @@ fn a_store_that_was_persisted_is_the_same_when_it_is_opened_again() {
 }
 
 #[test]
+fn the_index_of_commits_is_persisted_too() {
+    let world = World::new(3);
+    let disk = world.disk("disk", SIZE);
+    let (machine, runtime) = world.machine("first").disk("disk", &disk).runtime();
+    let (store, mut driver) = open(&runtime, &Options::default()).unwrap();
+    let store = Arc::new(store);
+    let main = main_branch(&store);
+    let change = |n: u32| {
+        let changed = main.change(&info(), |edit| edit.set("n", n.to_string()));
+        runtime.block_on(driver.catch_up()).unwrap();
+        changed.unwrap()
+    };
+    let last = (0..450).map(change).last().unwrap();
+    machine.stop();
+    let (_, runtime) = world.machine("again").disk("disk", &disk).runtime();
+    let (store, _driver) = open(&runtime, &Options::default()).unwrap();
+    let store = Arc::new(store);
+    let index = store.commit_index().unwrap().expect("it was persisted");
+    assert!((400..=450).contains(&index.len()), "{}", index.len());
+    let head = main_branch(&store).head().unwrap().unwrap();
+    assert_eq!(head.id(), last.id());
+    assert_eq!(head.log().count(), 450);
+}
+
+#[test]
 fn durable_waits_for_the_device_and_flush_does_not() {
     let world = World::new(3);
     let disk = world.disk("disk", SIZE);

@@ -194,6 +194,7 @@ pub(crate) fn start(loaded: &mut Loaded) -> (Writer, Table, Names) {
         mend: core::mem::take(&mut loaded.torn),
         tail: None,
         commits: 0,
+        unknown: 0,
         young: 0,
     };
     writer.young = writer.point().stamp;
@@ -360,9 +361,7 @@ impl<S: Storage> Backend for Pack<S> {
         })?;
         let moved = edits.iter().map(|edit| (edit.name.clone(), edit.new));
         self.names.write().apply(moved);
-        let written = w.commits;
-        drop(w);
-        self.extend_now_and_then(written);
+        self.extend_now_and_then(w);
         Ok(())
     }
 

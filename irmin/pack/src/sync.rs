@@ -72,4 +72,4 @@ mod imp {
     }
 }
 
-pub use imp::{Condition, Mutex, RwLock};
+pub use imp::{Condition, Mutex, MutexGuard, RwLock};

@@ -62,8 +62,10 @@ pub struct Writer {
     pub mend: BTreeSet<u32>,
     /// For who only follows: up to where the log was read.
     pub tail: Option<Tail>,
-    /// Commits that were written since the index of them was extended.
+    /// Commits that were written since the index of them was extended, and how many it could not take
+    /// in then: before as many came it is not tried again.
     pub commits: u32,
+    pub unknown: u32,
     /// Segments from this stamp on are too young to be collected.
     pub young: Stamp,
 }

@@ -311,3 +311,30 @@ fn damage_to_it_changes_no_answer_and_it_is_made_anew() {
         assert!(report.is_sound(), "{report}");
     }
 }
+
+#[test]
+fn commits_behind_one_that_is_missing_are_not_looked_through_again_and_again() {
+    let (ram, store) = create(Format::Native);
+    let mut history = History::new(Format::Native);
+    // It is written never.
+    let missing = disk::commit(Format::Native, &history.tree.id, &[], 1000);
+    store.write(std::slice::from_ref(&history.tree)).unwrap();
+    let mut last = missing.id;
+    ram.reads();
+    for n in 0..3000 {
+        let commit = disk::commit(Format::Native, &history.tree.id, &[last], n);
+        last = commit.id;
+        store.write(&[commit]).unwrap();
+        point(&store, "refs/heads/main", Some(last));
+    }
+    let reads = ram.reads();
+    assert!(reads < 3 * 3000, "{reads} reads");
+    assert!(store.commit_index().unwrap().is_none());
+    // Once it is here all of them are listed.
+    history.parents.insert(missing.id, Vec::new());
+    store.write(&[missing]).unwrap();
+    let objects = history.grow(&mut Dice(1), 1);
+    write(&store, &history, objects, false);
+    store.collect().unwrap();
+    assert!(store.commit_index().unwrap().unwrap().len() > 3000);
+}

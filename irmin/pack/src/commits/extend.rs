@@ -13,7 +13,8 @@ use super::rows::{Draft, Rows};
 use super::{Commits, latest};
 use crate::format::key;
 use crate::load::Damage;
-use crate::write::Slots;
+use crate::sync::MutexGuard;
+use crate::write::{Slots, Writer};
 use crate::{Pack, Storage};
 
 /// The index is extended when so many commits were written, or as many as fit into one chapter, and a
@@ -33,13 +34,13 @@ impl<S: Storage> Pack<S> {
 
     /// Extends the index, once so many commits were written, by those that names lead to now. Where
     /// that fails the index is as it was, and whoever writes next hears of it.
-    pub(crate) fn extend_now_and_then(&self, written: u32) {
-        if written < self.chapter_rows() {
+    pub(crate) fn extend_now_and_then(&self, mut w: MutexGuard<'_, Writer>) {
+        if w.commits < self.chapter_rows().max(w.unknown) {
             return;
         }
-        let mut commits = self.commits.lock();
-        self.writer.lock().commits = 0;
-        let _ = self.extend(&mut commits, 1);
+        w.commits = 0;
+        drop(w);
+        let _ = self.extend(&mut self.commits.lock(), 1);
     }
 
     /// Adds the commits that names lead to and that are not in the index, if they are so many at least.
@@ -53,6 +54,7 @@ impl<S: Storage> Pack<S> {
         }
         let mut walk = Walk::new(self, rows, None);
         walk.run()?;
+        self.writer.lock().unknown = walk.unknown;
         if walk.added < least {
             return Ok(());
         }
@@ -183,6 +185,7 @@ struct Walk<'a, S: Storage> {
     hasher: DefaultHashBuilder,
     parents: Vec<Parent>,
     added: u32,
+    unknown: u32,
     draft: Draft,
     drafts: Vec<Draft>,
 }
@@ -227,6 +230,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             hasher: DefaultHashBuilder::default(),
             parents: Vec::new(),
             added: 0,
+            unknown: 0,
             draft: Draft::default(),
             drafts: Vec::new(),
         }
@@ -341,7 +345,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             let state = self.nodes[node as usize].state;
             match state {
                 State::Unread if !self.open(node)? => {
-                    self.nodes[node as usize].state = State::Unknown;
+                    self.give_up(node);
                     continue;
                 }
                 State::Unread | State::Open => {}
@@ -360,7 +364,7 @@ impl<'a, S: Storage> Walk<'a, S> {
                     }
                     // Only what is no commit's hash is before itself.
                     State::Open | State::Unknown => {
-                        self.nodes[node as usize].state = State::Unknown;
+                        self.give_up(node);
                         continue 'next;
                     }
                     State::Listed { .. } => {}
@@ -369,6 +373,11 @@ impl<'a, S: Storage> Walk<'a, S> {
             self.add(node);
         }
         Ok(())
+    }
+
+    fn give_up(&mut self, node: u32) {
+        self.nodes[node as usize].state = State::Unknown;
+        self.unknown += 1;
     }
 
     /// Adds the row of a node whose parents have theirs.
