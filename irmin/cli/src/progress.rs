@@ -7,6 +7,8 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use irmin_packfile::Stage;
 use irmin_sync::Progress as Event;
 
+use crate::output::harmless;
+
 /// A line on standard error that counts; nothing where that is no terminal. It goes when it is dropped.
 pub struct Progress(ProgressBar);
 
@@ -48,7 +50,7 @@ impl Transfer {
             return;
         }
         match progress {
-            Event::Remote(line) => self.bar.set_message(format!("remote: {line}")),
+            Event::Remote(line) => self.bar.set_message(format!("remote: {}", harmless(line))),
             Event::Objects(count) => {
                 self.bar.set_message("looking at objects");
                 self.bar.set_position(count as u64);

@@ -142,3 +142,12 @@ fn what_would_not_come_back_is_refused_and_leaves_nothing() {
     );
     assert_eq!(place.try_irmin(&["convert", ".", "."]).0, 3);
 }
+
+#[test]
+fn what_a_branch_is_called_does_no_harm_to_a_terminal() {
+    let place = Place::of_git("sha1");
+    place.git(&["symbolic-ref", "HEAD", "refs/heads/a\u{202e}b"]);
+    place.irmin(&["set", "a", "x"]);
+    let (code, _, error) = place.try_irmin(&["convert", ".", "native"]);
+    assert!(code == 0 && error.contains("a\\u{202e}b was"), "{error}");
+}

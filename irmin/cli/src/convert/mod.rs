@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::{Convert, StoreFormat};
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::{Output, harmless};
 use crate::place::{Place, make_in, shown};
 use crate::progress::Progress;
 use to_git::ToGit;
@@ -124,7 +124,7 @@ fn into(from: &Place, to: &Path, format: StoreFormat, is_bare: bool) -> Result<(
         Err(BackendError::Refused { .. }) => {
             eprintln!(
                 "note: {} was the current branch; a native store's is main",
-                head.short()
+                harmless(head.short())
             );
         }
         result => result?,
