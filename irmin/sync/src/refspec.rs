@@ -45,6 +45,12 @@ impl Refspec {
         self.source.contains('*')
     }
 
+    /// Whether the source is a name or a pattern, and no other revision (`main~1`), which only a push
+    /// takes.
+    pub fn is_of_names(&self) -> bool {
+        is_name(&self.source)
+    }
+
     /// Whether the source's name fits, and what `*` stands for.
     pub fn fits<'a>(&self, name: &'a str) -> Option<&'a str> {
         star(&self.source, name)
@@ -60,6 +66,18 @@ impl Refspec {
         let found = star(self.target.as_deref()?, target)?;
         Some(self.source.replacen('*', found, 1))
     }
+}
+
+/// Whether this side is a name or a pattern.
+fn is_name(side: &str) -> bool {
+    // HEAD, short names and ids become names with something before them.
+    let name = side.replacen('*', "x", 1);
+    let full = if name.starts_with("refs/") {
+        name
+    } else {
+        format!("refs/{name}")
+    };
+    RefName::new(&full).is_ok()
 }
 
 /// What `*` stands for if the name fits the pattern; empty where both are equal.
@@ -103,16 +121,9 @@ impl FromStr for Refspec {
             if side.matches('*').count() > 1 {
                 return wrong("a side has more than one *");
             }
-            // HEAD, short names and ids become names with something before them.
-            let name = side.replacen('*', "x", 1);
-            let full = if name.starts_with("refs/") {
-                name
-            } else {
-                format!("refs/{name}")
-            };
             // What stands before a target may be any revision: who has it says whether there is one.
             let may_be_revision = target.is_some() && side == source && !side.contains('*');
-            if !side.is_empty() && !may_be_revision && RefName::new(&full).is_err() {
+            if !side.is_empty() && !may_be_revision && !is_name(side) {
                 return wrong("a side is no name");
             }
         }

@@ -4,7 +4,7 @@ use irmin_sync::{
     Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags, without_secrets,
 };
 
-use super::{Known, at, here, refspec, tell};
+use super::{Known, at, here, refspec, refspec_of_names, tell};
 use crate::cli::{self, HowMuch};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -29,7 +29,7 @@ pub fn fetch(place: &Place, fetch: &cli::Fetch, out: &mut Output) -> Result<u8> 
             ([], known) => known.to_vec(),
             (given, _) => given
                 .iter()
-                .map(|spec| refspec(spec))
+                .map(|spec| refspec_of_names(spec))
                 .collect::<Result<_>>()?,
         };
         let fetched = from(place, &config, &known, refspecs, &fetch.how_much)?;

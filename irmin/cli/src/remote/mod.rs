@@ -112,6 +112,16 @@ fn refspec(typed: &str) -> Result<Refspec> {
     typed.parse().map_err(mistyped)
 }
 
+/// A refspec of names, as a fetch takes.
+fn refspec_of_names(typed: &str) -> Result<Refspec> {
+    let spec = refspec(typed)?;
+    if !spec.is_of_names() {
+        let what = format!("{typed:?} is no refspec: what is fetched is a name");
+        return Err(Failure::Usage { what, help: None });
+    }
+    Ok(spec)
+}
+
 /// A text that is wrong in itself is the fault of who typed it.
 fn mistyped(error: SyncError) -> Failure {
     match error {
