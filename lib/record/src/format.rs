@@ -25,9 +25,9 @@
 //!
 //! A **segment** begins with four words: its number again, the number of its first event, the length
 //! of its checkpoint, and what the clock showed last. Then come the checkpoint, whose form is the
-//! platform's own, and the events. Segments are numbered from 1; the one with number 1 has no checkpoint and begins where
-//! the program does. An event is complete once the segment's word of used bytes, which is written
-//! last, reaches past it. A file may end behind the last used byte.
+//! platform's own, and the events. Segments are numbered from 1; the one with number 1 has no
+//! checkpoint and begins where the program does, with event 0. An event is complete once the segment's
+//! word of used bytes, which is written last, reaches past it. A file may end behind the last used byte.
 //!
 //! An **event** begins with a byte: its [`Kind`](crate::Kind) in the lower four bits, its code in
 //! the upper four. The kind says which of these follow, in this order:

@@ -110,7 +110,7 @@ impl<'a> Recording<'a> {
         }
         let count = events.number.wrapping_sub(first.first);
         let begin = recording.events().next().and_then(Result::ok);
-        let begins = |(_, event): &(u64, Event)| event.kind == Kind::Argument;
+        let begins = |(number, event): &(u64, Event)| *number == 0 && event.kind == Kind::Argument;
         if first.number == 1 && !begin.is_some_and(|begin| begins(&begin)) {
             return Err(RecordingError::Event(0));
         }

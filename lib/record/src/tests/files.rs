@@ -107,6 +107,10 @@ fn what_is_no_recording_is_told_from_one_that_is_damaged() {
     let mut wrong = good.clone();
     *wrong.last_mut().unwrap() = 0xff;
     assert_eq!(error(&wrong), "it is damaged or cut short at event 8");
+    // The beginning, numbered as if something were before it.
+    let mut late = good.clone();
+    late[2 * PAGE + 8] = 1;
+    assert_eq!(error(&late), "it is damaged or cut short at event 0");
 }
 
 #[test]
