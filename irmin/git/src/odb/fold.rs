@@ -153,9 +153,10 @@ impl Odb {
                 (pack, whole_in(pack, &packs).filter(is_known))
             })
             .partition(|(_, other)| other.is_some());
-        if over.iter().any(|(_, other)| other.is_some_and(is_old)) && !self.is_collecting() {
-            let old = over.iter().filter(|(_, other)| other.is_some_and(is_old));
-            self.forget(old.map(|(pack, _)| pack.path.clone()).collect());
+        let old = over.iter().filter(|(_, other)| other.is_some_and(is_old));
+        let old: HashSet<PathBuf> = old.map(|(pack, _)| pack.path.clone()).collect();
+        if !old.is_empty() && !self.is_collecting() {
+            self.forget(old);
         }
         let folded: Vec<&Arc<Pack>> = folded.into_iter().map(|(pack, _)| pack).collect();
         if folded.len() < MANY {

@@ -115,33 +115,33 @@ impl Refs {
 
     /// What the name points to, symbolic names followed.
     pub(crate) fn head(&self, name: &RefName) -> Result<Option<Id>> {
-        let mut name = name.clone();
-        for _ in 0..=MAX_LINKS {
-            match self.loose(&name)? {
-                Some(Target::Name(next)) => name = next,
-                Some(Target::Id(id)) => return Ok(Some(id)),
-                // Loose first, then packed: `git pack-refs` goes the same way.
-                None => return Ok(self.packed()?.get(name.as_str())),
-            }
+        let (name, id) = self.end(name)?;
+        match id {
+            Some(id) => Ok(Some(id)),
+            // Loose first, then packed: `git pack-refs` goes the same way.
+            None => Ok(self.packed()?.get(name.as_str())),
         }
-        Err(self.circle(&name))
-    }
-
-    fn circle(&self, name: &RefName) -> BackendError {
-        let path = self.path(name.as_str());
-        corrupt(&path, "symbolic names lead round in a circle")
     }
 
     /// The name that a symbolic name stands for, whether or not it is there; any other name itself.
     pub(crate) fn follow(&self, name: &RefName) -> Result<RefName> {
+        Ok(self.end(name)?.0)
+    }
+
+    /// Where symbolic names end, and what the file there says, if there is one.
+    fn end(&self, name: &RefName) -> Result<(RefName, Option<Id>)> {
         let mut name = name.clone();
         for _ in 0..=MAX_LINKS {
             match self.loose(&name)? {
                 Some(Target::Name(next)) => name = next,
-                _ => return Ok(name),
+                Some(Target::Id(id)) => return Ok((name, Some(id))),
+                None => return Ok((name, None)),
             }
         }
-        Err(self.circle(&name))
+        Err(corrupt(
+            &self.path(name.as_str()),
+            "symbolic names lead round in a circle",
+        ))
     }
 
     /// What a name that is not symbolic points to.
