@@ -8,7 +8,7 @@ use std::process::Command;
 use irmin::merge::{Conflict, Why, files_as_git};
 use irmin::{Commit, Entry, Format, Info, Memory, Mode, Path, Repo, Signature, Tree};
 
-use common::{Git, Random};
+use common::{Git, Random, seeds};
 
 const NAMES: [&str; 5] = ["a", "a.c", "a0", "b", "ü"];
 
@@ -220,9 +220,7 @@ const BESIDE: &str = "~Temporary merge branch";
 /// `SEED` repeats one and `RUNS` makes more.
 #[test]
 fn git_merges_histories_that_cross_the_same() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("SEED").unwrap_or(1);
-    for seed in first..first + number("RUNS").unwrap_or(4) {
+    for seed in seeds(4) {
         let format = match seed % 2 {
             0 => Format::GitSha256,
             _ => Format::GitSha1,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use irmin::merge::{Conflict, FollowRenames, Merge, Three, files_as_git};
 use irmin::{Commit, Format, Id, Info, Memory, Mode, Repo, Signature, Tree, TreeEdit};
 
-use common::{Git, Random};
+use common::{Git, Random, seeds};
 
 /// Where files are, how many, and how long: few of a few names that are in each other's way, or more
 /// of them in directories that move as a whole.
@@ -269,10 +269,8 @@ fn is_unsound(told: &str) -> bool {
 /// these in another way.
 #[test]
 fn git_merges_histories_with_renames_the_same() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("SEED").unwrap_or(1);
     let (mut same, mut differ, mut unsound) = (0, 0, 0);
-    for seed in first..first + number("RUNS").unwrap_or(4) {
+    for seed in seeds(4) {
         let format = match seed % 2 {
             0 => Format::GitSha256,
             _ => Format::GitSha1,

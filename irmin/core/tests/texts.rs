@@ -5,7 +5,7 @@ mod common;
 use irmin::merge::{FollowRenames, files_as_git};
 use irmin::{Format, Info, Memory, Repo, Signature};
 
-use common::{Git, Random};
+use common::{Git, Random, seeds};
 
 /// A text and how its lines are made: of few different ones, so that there are many ways to compare.
 struct Lines {
@@ -73,11 +73,9 @@ impl Lines {
 /// `SEED` repeats one and `RUNS` makes more.
 #[test]
 fn git_merges_texts_the_same() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let first: u64 = number("SEED").unwrap_or(1);
     let repo = Repo::new(Memory::new(Format::GitSha1));
     let mut merges = Vec::new();
-    for seed in first..first + number("RUNS").unwrap_or(60) {
+    for seed in seeds(60) {
         let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
         let lines = Lines::new(&mut random);
         let texts = [

@@ -85,6 +85,13 @@ impl Git {
     }
 }
 
+/// The seeds to try: `SEED` repeats one and `RUNS` makes more than usual.
+pub fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first: u64 = number("SEED").unwrap_or(1);
+    first..first + number("RUNS").unwrap_or(usual)
+}
+
 /// xorshift64*: a run is repeated by its seed.
 pub struct Random(pub u64);
 
