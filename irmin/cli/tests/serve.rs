@@ -2,62 +2,12 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use common::served::Served;
 use common::{Place, Random, feed};
 use serde_json::Value;
-
-/// A server that runs; it is ended when this goes.
-struct Served {
-    child: Child,
-    _out: BufReader<ChildStdout>,
-    at: Value,
-}
-
-impl Served {
-    fn new(place: &Place, args: &[&str]) -> Served {
-        let args = [&["serve", "--listen", "127.0.0.1:0", "--json"], args].concat();
-        let mut child = place
-            .irmin_command(&args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let at = serde_json::from_str(&line).unwrap();
-        Served {
-            child,
-            _out: out,
-            at,
-        }
-    }
-
-    fn git(&self) -> String {
-        self.at["git"].as_str().unwrap().into()
-    }
-
-    fn signal(&mut self, name: &str) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn git_clones_and_pushes_over_http_and_a_signal_ends_the_server_well() {

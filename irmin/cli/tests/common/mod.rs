@@ -1,6 +1,8 @@
 //! What the tests share: the built `irmin` and the real `git`, in a temporary folder.
 #![allow(dead_code)]
 
+pub mod served;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
