@@ -5,10 +5,10 @@ use irmin::{Branch, Format, Repo};
 use irmin_git::{Durability, Git, Options};
 use irmin_pack::{Files, Pack};
 
-use crate::durable::Table;
 use crate::input::{Shape, filled, info, scattered, value};
 use crate::libgit2::Libgit2;
 use crate::measure::{Bar, Bench, rate};
+use crate::table::Table;
 
 /// The Git backend beside libgit2, in memory and on the disk, with and without syncing.
 pub fn git(bench: &Bench) -> Result<()> {

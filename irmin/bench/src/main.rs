@@ -14,6 +14,7 @@ mod measure;
 mod merge;
 mod reads;
 mod space;
+mod table;
 mod watch;
 
 use std::path::PathBuf;

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use irmin::{Format, Repo};
 use irmin_pack::{Files, Pack};
 
-use crate::durable::Table;
 use crate::input::{Shape, filled, scattered};
 use crate::measure::{Bar, Bench};
+use crate::table::Table;
 
 /// All rows. Both sides may keep everything in memory: redb's cache is 1 GiB unless set.
 pub fn measure(bench: &Bench) -> Result<()> {

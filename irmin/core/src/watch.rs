@@ -9,6 +9,8 @@
 mod callback;
 #[cfg(feature = "std")]
 mod pool;
+#[cfg(feature = "std")]
+mod task;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -315,7 +317,7 @@ struct Channel {
     /// That of the position, to be read without the lock.
     sequence: AtomicU64,
     #[cfg(feature = "std")]
-    audience: Arc<callback::Audience>,
+    audience: Arc<task::Audience>,
     /// The step that was told last.
     step: Mutex<Option<Arc<Step>>>,
 }

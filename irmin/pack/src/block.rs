@@ -14,15 +14,11 @@ use irmin::{Format, Id, Kind};
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
-use crate::format::{Place, key, kind, kind_number, part_size, u32_at, u64_at};
+use crate::format::{LISTED, Listed, Place, RAW, key, part_size};
 use crate::sync::Mutex;
 
-/// The most bytes that are compressed together.
-pub const RAW: usize = 64 << 10;
 /// Objects that are larger stay records of their own: they gain little from their neighbours.
 const OBJECT: usize = 16 << 10;
-/// Bytes of an object in a block's list.
-pub const LISTED: usize = 12;
 /// Slower than the default level and smaller by a few percent; a collection has time.
 const LEVEL: u8 = 7;
 /// So many blocks that were read last are kept inflated: 16 MiB at most.
@@ -36,33 +32,6 @@ fn limit(segment: u64) -> usize {
 /// Whether an object of so many bytes may go into a block.
 pub fn may_hold(len: usize, segment: u64) -> bool {
     len <= OBJECT && len + LISTED <= limit(segment)
-}
-
-/// An object as a block's list has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    pub key: u64,
-    pub kind: Kind,
-    pub len: u32,
-}
-
-/// The list at the beginning of a block's payload, of so many objects, and what follows; `None` if it
-/// makes no sense.
-pub fn list(payload: &Bytes, count: u32) -> Option<(Vec<Listed>, Bytes)> {
-    let bytes = (count as usize).checked_mul(LISTED)?;
-    let mut listed = Vec::with_capacity(payload.get(..bytes)?.len() / LISTED);
-    let mut raw = 0usize;
-    for entry in payload[..bytes].chunks_exact(LISTED) {
-        let number = u32_at(entry, 8);
-        let (kind, len) = (kind((number >> 24) as u8)?, number & 0xff_ffff);
-        raw = raw.saturating_add(len as usize);
-        listed.push(Listed {
-            key: u64_at(entry, 0),
-            kind,
-            len,
-        });
-    }
-    (raw <= RAW).then(|| (listed, payload.slice(bytes..)))
 }
 
 /// A block in the making.
@@ -86,9 +55,8 @@ impl Builder {
         if self.listed.len() + LISTED + self.raw.len() + data.len() > self.limit {
             return false;
         }
-        self.listed.extend_from_slice(&key.to_le_bytes());
-        let number = u32::from(kind_number(kind)) << 24 | data.len() as u32;
-        self.listed.extend_from_slice(&number.to_le_bytes());
+        let len = data.len() as u32;
+        Listed { key, kind, len }.push(&mut self.listed);
         self.raw.extend_from_slice(data);
         true
     }
@@ -177,6 +145,7 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::list;
 
     #[test]
     fn a_block_gives_back_what_went_in_and_refuses_other_bytes() {

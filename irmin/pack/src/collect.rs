@@ -7,9 +7,12 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use irmin::{Backend as _, BackendError, Id, Object, references};
 
-use crate::block::{Block, Builder, LISTED, Listed, RAW};
+use crate::block::{Block, Builder};
 use crate::commits::chapter_key;
-use crate::format::{Body, HEAD, Place, Point, RECORDS, Stamp, key, push_part, record_len, u32_at};
+use crate::format::{
+    Body, HEAD, LISTED, Listed, Place, Point, RAW, RECORDS, Stamp, key, push_part, record_len,
+    u32_at,
+};
 use crate::mark::{Mark, Todo};
 use crate::scan;
 use crate::write::{Slots, Writer};

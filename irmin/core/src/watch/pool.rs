@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 use std::vec::Vec;
 
-use super::callback::{Audience, Latest, Task};
+use super::task::{Audience, Latest, Task, locked};
 
 /// The most threads that callbacks of one process run in: so many may stall, and all others still
 /// are called.
@@ -253,8 +253,4 @@ fn workers() -> usize {
             .map_or(2, usize::from)
             .clamp(2, 16)
     })
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::detect::{Changes, File, Need, Pair, Reason};
+use super::changes::{Changes, File, Pair, Reason};
+use super::counts::Need;
 use super::{ALL, BASE, Item, Mask, Merging, SIDES, dir_id, table};
 use crate::raw::git_order;
 use crate::tree::{DirDiff, too_deep};

@@ -5,9 +5,18 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use super::detect::{Need, last_name};
 use super::table;
 use crate::Path;
+
+/// For what the renames of files in a directory that is gone are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    No,
+    /// For a directory that it was in.
+    Above,
+    /// For itself: the other side added a file to it.
+    Itself,
+}
 
 /// For each directory, how many of its files went to which.
 #[derive(Default)]
@@ -96,4 +105,8 @@ impl Counts {
         };
         self.0.iter().filter_map(majority).collect()
     }
+}
+
+pub(super) fn last_name(path: &Path) -> &[u8] {
+    path.names().next_back().unwrap_or_default()
 }

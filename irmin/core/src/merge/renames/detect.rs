@@ -7,56 +7,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::counts::Counts;
+use super::changes::{Changes, File, Reason, is_file, kind_of, parent};
+use super::counts::{Need, last_name};
 use super::similarity::{ALIKE, Pieces};
-use crate::raw::Mode;
 use crate::tree::Content;
 use crate::{Entry, Path, ReadError};
-
-/// A file, link or module and where it is.
-#[derive(Clone, Debug)]
-pub(super) struct File {
-    pub path: Path,
-    pub entry: Entry,
-}
-
-/// What one side did with a file: removed it (no `new`), added it (no `old`), or renamed it.
-#[derive(Clone, Debug)]
-pub(super) struct Pair {
-    pub old: Option<File>,
-    pub new: Option<File>,
-}
-
-/// Why it matters where a removed file went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// The other side changed it.
-    Content,
-    /// The other side added files to a directory that it was in.
-    Location,
-}
-
-/// For what the renames of files in a directory that is gone are needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
-    No,
-    /// For a directory that it was in.
-    Above,
-    /// For itself: the other side added a file to it.
-    Itself,
-}
-
-/// What one side did, as far as renames may matter.
-#[derive(Default)]
-pub(super) struct Changes {
-    pub pairs: Vec<Pair>,
-    /// The removed files whose renames are wanted.
-    pub wanted: HashMap<Path, Reason>,
-    /// The directories that are gone.
-    pub gone: BTreeMap<Path, Need>,
-    /// Where files of directories that are gone went.
-    pub counts: Counts,
-}
 
 /// With more pairs than the square of this left to compare, only those found until then are renames
 /// (`merge.renameLimit`).
@@ -411,23 +366,4 @@ struct Candidate {
 /// No candidate ranks below any.
 fn rank(candidate: &Option<Candidate>) -> Option<(u32, bool)> {
     candidate.map(|candidate| (candidate.similarity, candidate.is_same_name))
-}
-
-pub(super) fn is_file(mode: Mode) -> bool {
-    matches!(mode, Mode::File | Mode::Executable)
-}
-
-/// File, link or module.
-pub(super) fn kind_of(mode: Mode) -> Mode {
-    if is_file(mode) { Mode::File } else { mode }
-}
-
-pub(super) fn last_name(path: &Path) -> &[u8] {
-    path.names().next_back().unwrap_or_default()
-}
-
-pub(super) fn parent(path: &Path) -> Path {
-    let mut parent = path.clone();
-    parent.pop();
-    parent
 }

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::detect::{Pair, parent};
+use super::changes::{Pair, parent};
 use super::{BASE, Item, Merging, SIDES};
 use crate::merge::Why;
 use crate::{Path, ReadError};

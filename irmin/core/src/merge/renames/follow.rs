@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use super::detect::is_file;
+use super::changes::is_file;
 use super::dirs::Rename;
 use super::settle::Contents;
 use super::{BASE, Item, Merging, SIDES};

@@ -10,6 +10,7 @@
 //! What only one side changed is put in without a look inside, unless a rename may have begun or ended
 //! there; the other merge (`three`) has already seen that there may be renames at all.
 
+mod changes;
 mod collect;
 mod counts;
 mod detect;
@@ -24,7 +25,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
-use self::detect::Changes;
+use self::changes::{Changes, parent};
 use super::{Conflict, MergeError, Rule, Three, Why};
 use crate::tree::Content;
 use crate::{Entry, Id, Kind, Path, ReadError, Tree, TreeEdit};
@@ -133,7 +134,7 @@ impl Merging<'_> {
         if self.items.contains_key(path) {
             return Ok(true);
         }
-        if self.left.contains(path) || !self.walked.contains(&detect::parent(path)) {
+        if self.left.contains(path) || !self.walked.contains(&parent(path)) {
             return Ok(false);
         }
         Ok(self.trees[0].entry(path)?.is_some())

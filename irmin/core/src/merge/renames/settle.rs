@@ -9,7 +9,7 @@ use core::cmp::Reverse;
 use bytes::Bytes;
 use hashbrown::HashSet;
 
-use super::detect::kind_of;
+use super::changes::kind_of;
 use super::{BASE, Item, Merged, Merging, SIDES, three};
 use crate::merge::{Conflict, MergeError, Three, Why, diff3};
 use crate::raw::Mode;
