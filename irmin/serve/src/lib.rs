@@ -63,8 +63,9 @@
 //!   Greenwich; without a time it is now. The committer is the same person, now.
 //! * **`resolve`** is a list of `{path, text}` for paths in conflict; without a text the path is
 //!   removed.
-//! * **Conflicts** have `path`, `why` (`contents`, `mode`, `file-and-directory`), `detail`, and
-//!   `base`, `ours`, `theirs`: null, or `kind` and `id`. Files are merged line by line as Git does.
+//! * **Conflicts** have `path`, `why` (`contents`, `mode`, `file-and-directory`, `renamed`), `detail`, and
+//!   `base`, `ours`, `theirs`: null, or `kind` and `id`. Files are merged line by line, and
+//!   renames followed, as Git does.
 //! * **Bytes that are no UTF-8** stand in hexadecimal digits under the same key with `_hex` behind
 //!   it (`path_hex`, `text_hex`, `name_hex`, `message_hex`), in requests and in answers. Small
 //!   contents of a store in the native format have no id of their own: `id` is null and `text` has

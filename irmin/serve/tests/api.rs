@@ -300,6 +300,29 @@ fn a_merge_is_tried_resolved_and_made() {
 }
 
 #[test]
+fn merges_follow_renames() {
+    for format in FORMATS {
+        let served = Served::memory(format);
+        let lines = |first: &str| format!("{first}\n2\n3\n4\n5\n6\n7\n8\n");
+        let base = served.commit("main", json!([set("f", &lines("1"))]));
+        served.send(
+            "PUT",
+            "/branches/topic",
+            &json!({ "commit": base, "expect": null }),
+        );
+        served.commit("topic", json!([set("f", &lines("one"))]));
+        served.commit("main", json!([{ "op": "rename", "path": "f", "to": "g" }]));
+        let tried = served.get("/merge?ours=main&theirs=topic").json();
+        assert!(tried["tree"].is_string(), "{tried:?}");
+        let merge =
+            json!({ "branch": "main", "theirs": "topic", "message": "M\n", "author": ada() });
+        assert_eq!(served.send("POST", "/merge", &merge).status, 201);
+        assert_eq!(served.get("/contents/g").text(), lines("one"));
+        assert_eq!(served.get("/contents/f").status, 404);
+    }
+}
+
+#[test]
 fn limits_are_kept_and_told() {
     let limits = irmin_serve::Limits {
         body: 1000,

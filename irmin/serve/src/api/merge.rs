@@ -1,7 +1,7 @@
 //! Merges: tried, and made.
 
 use hyper::StatusCode;
-use irmin::merge::{Merge, MergeError, files_as_git};
+use irmin::merge::{FollowRenames, Merge, MergeError, files_as_git};
 use irmin::{CommitError, UpdateError};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,8 +16,9 @@ use crate::answer::Problem;
 pub(super) fn try_it(call: &Call<'_>) -> Result<Found, Problem> {
     call.query.only(&["ours", "theirs"])?;
     let [ours, theirs] = [call.query.needed("ours")?, call.query.needed("theirs")?];
+    let rule = FollowRenames::new(files_as_git).named(ours, theirs);
     let (ours, theirs) = (call.commit(ours)?, call.commit(theirs)?);
-    let merge = call.shared.repo.try_merge(&ours, &theirs, &files_as_git)?;
+    let merge = call.shared.repo.try_merge(&ours, &theirs, &rule)?;
     let tree = match merge.conflicts() {
         [] => Some(merge.tree()?.id()),
         _ => None,
@@ -75,7 +76,8 @@ pub(super) fn post(call: &Call<'_>) -> Result<Found, Problem> {
             }
             return made(call, &branch, &theirs, None);
         };
-        let mut merge = call.shared.repo.try_merge(&ours, &theirs, &files_as_git)?;
+        let rule = FollowRenames::new(files_as_git).named(&request.branch, &request.theirs);
+        let mut merge = call.shared.repo.try_merge(&ours, &theirs, &rule)?;
         for Resolution {
             path,
             path_hex,
