@@ -56,23 +56,26 @@ impl Place {
 
     /// The same to read only: a native store is read while another program writes to it.
     pub fn find_to_read(repo: Option<&Path>) -> Result<Place> {
-        match locate(repo)? {
+        Place::open_to_read(locate(repo)?)
+    }
+
+    /// The repository that this folder is or holds. No other folder is looked at.
+    pub fn at(folder: &Path) -> Result<Place> {
+        Place::open(there(folder)?)
+    }
+
+    /// The same to read only.
+    pub fn at_to_read(folder: &Path) -> Result<Place> {
+        Place::open_to_read(there(folder)?)
+    }
+
+    fn open_to_read(found: Found) -> Result<Place> {
+        match found {
             Found::Native(folder) => {
                 let pack = Pack::open_read(Files::open_read(&folder)?)?;
                 Ok(Place::of_pack(pack, folder))
             }
             found => Place::open(found),
-        }
-    }
-
-    /// The repository that this folder is or holds. No other folder is looked at.
-    pub fn at(folder: &Path) -> Result<Place> {
-        match repository(folder) {
-            Some(found) => Place::open(found),
-            None => Err(Failure::broken_with(
-                format!("there is no repository in {}", shown(folder)),
-                "give the folder of a Git repository or of an irmin store",
-            )),
         }
     }
 
@@ -165,6 +168,16 @@ pub enum Found {
     Git(PathBuf),
     /// The folder of a native store itself.
     Native(PathBuf),
+}
+
+/// The repository that this folder is or holds.
+fn there(folder: &Path) -> Result<Found> {
+    repository(folder).ok_or_else(|| {
+        Failure::broken_with(
+            format!("there is no repository in {}", shown(folder)),
+            "give the folder of a Git repository or of an irmin store",
+        )
+    })
 }
 
 /// Where the repository is that [`Place::find`] opens.

@@ -10,8 +10,8 @@ use super::Says;
 /// `irmin clone`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "URL is http://, https://, ssh://, git://, HOST:PATH or a folder. Since irmin touches no work
-tree, the new folder is the repository itself (bare), of the format of the other side; its
+    after_help = "URL is http://, https://, ssh://, git://, HOST:PATH or a folder; irmin+ssh:// is ssh:// to a host where
+irmin answers, as it must for a native store. Since irmin touches no work tree, the new folder is the repository itself (bare), of the format of the other side; its
 branches stand under refs/remotes/origin/, and only that of its HEAD is made here too.
 `git worktree add` or `git clone` of it gives files. For a server that asks who you are: set
 IRMIN_TOKEN to a token, put user and password into the URL, or set up `git credential`.
@@ -19,6 +19,7 @@ IRMIN_TOKEN to a token, put user and password into the URL, or set up `git crede
 Examples:
   irmin clone https://example.org/notes.git
   irmin clone --depth 1 host:notes.git notes
+  irmin clone irmin+ssh://host/~/notes
   irmin clone --mirror http://127.0.0.1:8080/notes.git backup.git"
 )]
 pub struct Clone {
@@ -44,6 +45,9 @@ pub struct Clone {
     /// Fetch no tags
     #[arg(long)]
     pub no_tags: bool,
+    /// What is called there over ssh [default: git-upload-pack]; kept as remote.origin.uploadpack
+    #[arg(long, short, value_name = "COMMAND")]
+    pub upload_pack: Option<String>,
 }
 
 /// Which tags come, and how much history.
@@ -67,6 +71,9 @@ pub struct HowMuch {
     /// All of the history
     #[arg(long)]
     pub unshallow: bool,
+    /// What is called there over ssh [default: remote.NAME.uploadpack, or git-upload-pack]
+    #[arg(long, value_name = "COMMAND")]
+    pub upload_pack: Option<String>,
 }
 
 /// `irmin fetch`.
@@ -161,4 +168,7 @@ pub struct Push {
     /// Move all names or none
     #[arg(long)]
     pub atomic: bool,
+    /// What is called there over ssh [default: remote.NAME.receivepack, or git-receive-pack]
+    #[arg(long, value_name = "COMMAND", alias = "exec")]
+    pub receive_pack: Option<String>,
 }

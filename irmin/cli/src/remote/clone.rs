@@ -8,6 +8,7 @@ use irmin::{BackendError, Format};
 use irmin_git::Git;
 use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
+use irmin_sync::transport::Calls;
 use irmin_sync::{CloneOptions, Depth, Progress, Refspec, Tags};
 use serde_json::json;
 
@@ -32,7 +33,11 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
     let url = address(&clone.url);
     // Only the user's own configuration: there is no repository yet.
     let config = Config::read(Path::new(""))?;
-    let mut remote = at(&url, &config)?;
+    let calls = Calls {
+        upload_pack: clone.upload_pack.clone(),
+        receive_pack: None,
+    };
+    let mut remote = at(&url, &calls, &config)?;
     let refspecs = match (clone.mirror, clone.bare) {
         (true, _) => vec![Refspec::mirror()],
         (_, true) => vec!["refs/heads/*:refs/heads/*".parse()?],
@@ -67,6 +72,7 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
         let _ = open(folder).and_then(|git| git.write_commit_graph());
     }
     let mut lines = vec![("url", url)];
+    lines.extend(calls.upload_pack.map(|call| ("uploadpack", call)));
     if clone.mirror {
         lines.push(("mirror", "true".into()));
     }

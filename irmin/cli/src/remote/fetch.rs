@@ -1,5 +1,6 @@
 //! `irmin fetch`, `pull`.
 
+use irmin_sync::transport::Calls;
 use irmin_sync::{
     Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags, without_secrets,
 };
@@ -64,7 +65,14 @@ fn from(
         progress: Some(&mut progress),
         ..FetchOptions::new(refspecs)
     };
-    let fetched = at(&known.url, config)?.fetch(&*place.store, options)?;
+    let calls = Calls {
+        upload_pack: how_much
+            .upload_pack
+            .clone()
+            .or(known.calls.upload_pack.clone()),
+        ..Calls::default()
+    };
+    let fetched = at(&known.url, &calls, config)?.fetch(&*place.store, options)?;
     place.repo.flush()?;
     Ok(fetched)
 }

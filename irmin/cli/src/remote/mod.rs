@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use irmin::{Id, RefName};
-use irmin_sync::transport::{Credentials, Settings};
+use irmin_sync::transport::{Calls, Credentials, Settings};
 use irmin_sync::{Refspec, Remote, SyncError};
 use serde_json::json;
 
@@ -34,6 +34,8 @@ struct Known {
     /// What is fetched from it.
     fetch: Vec<Refspec>,
     is_mirror: bool,
+    /// What is called there.
+    calls: Calls,
 }
 
 impl Known {
@@ -54,6 +56,7 @@ impl Known {
                 push_url: address(typed),
                 fetch: Vec::new(),
                 is_mirror: false,
+                calls: Calls::default(),
             });
         };
         let specs = key("fetch");
@@ -65,6 +68,10 @@ impl Known {
             push_url: address(config.get(&key("pushurl")).unwrap_or(url)),
             fetch,
             is_mirror: config.is_true(&key("mirror")),
+            calls: Calls {
+                upload_pack: config.get(&key("uploadpack")).map(Into::into),
+                receive_pack: config.get(&key("receivepack")).map(Into::into),
+            },
         })
     }
 
@@ -97,9 +104,10 @@ fn address(url: &str) -> String {
     full.to_string_lossy().into_owned()
 }
 
-/// The way to a store.
-fn at(url: &str, config: &Config) -> Result<Remote> {
+/// The way to a store, and what is called there.
+fn at(url: &str, calls: &Calls, config: &Config) -> Result<Remote> {
     let mut settings = Settings::from_env();
+    settings.calls = calls.clone();
     if settings.ssh_command.is_none() {
         settings.ssh_command = config.get("core.sshcommand").map(Into::into);
     }

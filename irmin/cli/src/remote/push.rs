@@ -1,6 +1,7 @@
 //! `irmin push`.
 
 use irmin::{Id, RefName};
+use irmin_sync::transport::Calls;
 use irmin_sync::{Progress, PushOptions, PushStatus, Refspec};
 
 use super::{Known, at, here, refspec, tell};
@@ -15,7 +16,14 @@ pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
     let (config, branch) = here(place)?;
     let usual = Known::usual(&config, &branch);
     let known = Known::find(&config, push.remote.as_deref().unwrap_or(usual))?;
-    let mut remote = at(&known.push_url, &config)?;
+    let calls = Calls {
+        receive_pack: push
+            .receive_pack
+            .clone()
+            .or(known.calls.receive_pack.clone()),
+        ..known.calls.clone()
+    };
+    let mut remote = at(&known.push_url, &calls, &config)?;
     let mut refspecs: Vec<Refspec> = Vec::new();
     for typed in &push.refspecs {
         let spec = match push.delete {

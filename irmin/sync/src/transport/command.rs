@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::stream::{Peer, Stream};
 use super::timed::Timed;
-use super::{Connection, Service, Settings, Transport};
+use super::{Calls, Connection, Service, Settings, Transport};
 use crate::error::SyncError;
 use crate::text::clean;
 
@@ -17,11 +18,13 @@ use crate::text::clean;
 pub struct Program {
     shown: String,
     kind: Kind,
+    /// What calls the services there, for a shell, where it is not git's own.
+    calls: Calls,
     limit: Duration,
 }
 
 enum Kind {
-    /// `git upload-pack PATH`.
+    /// `git upload-pack PATH`, or `sh -c "UPLOAD-PACK 'PATH'"`.
     Git { path: OsString },
     /// `ssh [-p PORT] HOST "git-upload-pack 'PATH'"`.
     Ssh {
@@ -63,12 +66,17 @@ const OURS: [&str; 17] = [
 ];
 
 impl Program {
-    /// Git's own server on a repository of this machine.
+    /// Git's own server on a repository of this machine, or what the settings call instead.
     pub fn git(path: impl Into<OsString>, settings: &Settings) -> Program {
-        let path = path.into();
+        let mut path: OsString = path.into();
+        if path.as_encoded_bytes().starts_with(b"-") {
+            // No program takes that for an option.
+            path = Path::new(".").join(path).into();
+        }
         Program {
             shown: path.to_string_lossy().into_owned(),
             kind: Kind::Git { path },
+            calls: settings.calls.clone(),
             limit: settings.idle,
         }
     }
@@ -104,6 +112,7 @@ impl Program {
                 port,
                 path: path.into(),
             },
+            calls: settings.calls.clone(),
             limit: settings.idle,
         })
     }
@@ -111,9 +120,19 @@ impl Program {
     fn command(&self, service: Service, version: u8) -> Command {
         let mut command = match &self.kind {
             Kind::Git { path } => {
-                let mut command = Command::new("git");
-                let name = service.name().trim_start_matches("git-");
-                command.arg(name).arg("--").arg(path);
+                let mut command;
+                match self.calls.of(service) {
+                    Some(call) => {
+                        command = Command::new("sh");
+                        command.arg("-c").arg(format!("{call} \"$@\"")).arg(call);
+                    }
+                    None => {
+                        command = Command::new("git");
+                        let name = service.name().trim_start_matches("git-");
+                        command.args([name, "--"]);
+                    }
+                }
+                command.arg(path);
                 // What is said of our own repository is not meant for that one, as in Git.
                 for name in OURS {
                     command.env_remove(name);
@@ -146,7 +165,8 @@ impl Program {
                     command.arg("-p").arg(port.to_string());
                 }
                 command.arg(host);
-                command.arg(format!("{} {}", service.name(), quoted(path)));
+                let call = self.calls.of(service).unwrap_or(service.name());
+                command.arg(format!("{call} {}", quoted(path)));
                 command
             }
         };

@@ -1,11 +1,11 @@
 //! A store of this process: the server's side runs in a thread of its own.
 
 use std::io::{self, BufReader, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use irmin::Repo;
+use irmin::{BackendError, Repo};
 use irmin_git::Git;
 use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
@@ -15,13 +15,33 @@ use super::{Connection, Program, Service, Settings, Stream, Taker, Transport};
 use crate::error::SyncError;
 use crate::server::{self, Host, Open, Policy, Version};
 
-/// A store that this process has open.
+/// A store that this process has open, or opens for each conversation.
 pub struct Local {
     shown: String,
-    store: Arc<dyn PackStore>,
+    store: Store,
     policy: Policy,
     /// Who takes pushes, with the way to git's own server.
     pushes: (Taker, Option<Program>),
+}
+
+enum Store {
+    Open(Arc<dyn PackStore>),
+    /// A native store in this folder. Who writes to it has it alone, and who fetches reads beside.
+    Native(PathBuf),
+}
+
+impl Store {
+    fn open(&self, service: Service) -> Result<Arc<dyn PackStore>, BackendError> {
+        Ok(match (self, service) {
+            (Store::Open(store), _) => store.clone(),
+            (Store::Native(folder), Service::UploadPack) => {
+                Arc::new(Pack::open_read(Files::open_read(folder)?)?)
+            }
+            (Store::Native(folder), Service::ReceivePack) => {
+                Arc::new(Pack::open(Files::open(folder)?)?)
+            }
+        })
+    }
 }
 
 impl Local {
@@ -29,7 +49,7 @@ impl Local {
     pub fn new(shown: &str, store: Arc<dyn PackStore>, policy: Policy) -> Local {
         Local {
             shown: shown.into(),
-            store,
+            store: Store::Open(store),
             policy,
             pushes: (Taker::Ours, None),
         }
@@ -59,8 +79,12 @@ impl Local {
         if !entries.any(|entry| entry.is_ok_and(|entry| is_segment(&entry.file_name()))) {
             return None;
         }
-        let pack = Pack::open(Files::open(path).ok()?).ok()?;
-        Some(Local::new(&shown, Arc::new(pack), Policy::default()))
+        Some(Local {
+            shown,
+            store: Store::Native(path.into()),
+            policy: Policy::default(),
+            pushes: (Taker::Ours, None),
+        })
     }
 }
 
@@ -84,7 +108,10 @@ impl Transport for Local {
         let failed = |error| SyncError::Connect(format!("{}: {error}", self.shown));
         let (their_input, write) = io::pipe().map_err(failed)?;
         let (read, their_output) = io::pipe().map_err(failed)?;
-        let (store, policy) = (self.store.clone(), self.policy);
+        let opened = self.store.open(service);
+        let store =
+            opened.map_err(|error| SyncError::Connect(format!("{}: {error}", self.shown)))?;
+        let policy = self.policy;
         let version = Version::from_text(&format!("version={version}"));
         let thread = std::thread::Builder::new()
             .name(service.name().into())

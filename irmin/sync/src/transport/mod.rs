@@ -29,7 +29,7 @@ pub use self::local::Local;
 #[cfg(feature = "transports")]
 pub use self::pushes::Taker;
 #[cfg(feature = "transports")]
-pub use self::settings::{Credentials, Settings, connect};
+pub use self::settings::{Calls, Credentials, Settings, connect};
 pub use self::stream::Stream;
 #[cfg(feature = "transports")]
 pub use self::tcp::Daemon;

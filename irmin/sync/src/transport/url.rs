@@ -17,7 +17,8 @@ pub enum Url {
         /// `user@` or `user:password@`.
         user: Option<(String, Option<String>)>,
     },
-    /// `ssh://[user@]host[:port]/path` or `[user@]host:path`.
+    /// `ssh://[user@]host[:port]/path` or `[user@]host:path`; with `irmin+ssh://` the programs there
+    /// are irmin's.
     Ssh {
         /// The host, with `user@` before it if there is one.
         host: String,
@@ -25,6 +26,8 @@ pub enum Url {
         port: Option<u16>,
         /// The path there, as it is given to the command there.
         path: String,
+        /// Whether `irmin upload-pack` and `irmin receive-pack` are called there, and not Git's.
+        by_irmin: bool,
     },
     /// `git://host[:port]/path`.
     Git {
@@ -90,7 +93,7 @@ impl FromStr for Url {
                     user,
                 })
             }
-            "ssh" | "git+ssh" | "ssh+git" => {
+            "ssh" | "git+ssh" | "ssh+git" | "irmin+ssh" => {
                 let Some(path) = unescaped(path).filter(|path| path.len() > 1) else {
                     return wrong("it has no path");
                 };
@@ -105,7 +108,12 @@ impl FromStr for Url {
                     Some(user) => format!("{}@{host}", user.split(':').next().unwrap_or(user)),
                     None => host.into(),
                 };
-                Ok(Url::Ssh { host, port, path })
+                Ok(Url::Ssh {
+                    host,
+                    port,
+                    path,
+                    by_irmin: scheme == "irmin+ssh",
+                })
             }
             "git" => match unescaped(path).filter(|path| path.len() > 1) {
                 Some(path) => Ok(Url::Git {
@@ -115,7 +123,7 @@ impl FromStr for Url {
                 }),
                 None => wrong("it has no path"),
             },
-            _ => wrong("it begins with none of https, http, ssh, git and file"),
+            _ => wrong("it begins with none of https, http, ssh, irmin+ssh, git and file"),
         }
     }
 }
@@ -139,6 +147,7 @@ fn short_ssh(text: &str) -> Option<Url> {
         path: path
             .strip_prefix("/~")
             .map_or(path.into(), |rest| format!("~{rest}")),
+        by_irmin: false,
     })
 }
 
@@ -179,13 +188,20 @@ impl fmt::Display for Url {
                 host,
                 port: None,
                 path,
+                by_irmin: false,
             } => write!(f, "{host}:{path}"),
             Url::Ssh {
                 host,
-                port: Some(port),
+                port,
                 path,
+                by_irmin,
             } => {
-                write!(f, "ssh://{host}:{port}/{}", path.trim_start_matches('/'))
+                let scheme = if *by_irmin { "irmin+ssh" } else { "ssh" };
+                write!(f, "{scheme}://{host}")?;
+                if let Some(port) = port {
+                    write!(f, ":{port}")?;
+                }
+                write!(f, "/{}", path.trim_start_matches('/'))
             }
             Url::Git { host, port, path } => write!(f, "git://{host}:{port}{path}"),
             Url::Path(path) => write!(f, "{}", path.display()),
@@ -211,6 +227,7 @@ mod tests {
             host: host.into(),
             port,
             path: path.into(),
+            by_irmin: false,
         };
         let http = |base: &str, user: Option<(&str, Option<&str>)>| Url::Http {
             base: base.into(),
@@ -257,9 +274,24 @@ mod tests {
             "https://a%zz@h/x",
             "ssh://h/a\nb",
             "ext::sh -c x://y",
+            "irmin+ssh://-o/x",
+            "irmin+ssh://-o@h/x",
+            "irmin+ssh://h",
+            "irmin+https://h/x",
         ] {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }
+        let by_irmin = "irmin+ssh://ada@h:2222/~/notes".parse::<Url>().unwrap();
+        assert_eq!(
+            by_irmin,
+            Url::Ssh {
+                host: "ada@h".into(),
+                port: Some(2222),
+                path: "~/notes".into(),
+                by_irmin: true,
+            }
+        );
+        assert_eq!(by_irmin.to_string(), "irmin+ssh://ada@h:2222/~/notes");
         let secret = "ftp://u:secret@h/x".parse::<Url>().unwrap_err().to_string();
         assert!(!secret.contains("secret"), "{secret}");
         let shown = format!("{:?}", "https://u:secret@h/x".parse::<Url>().unwrap());
