@@ -14,6 +14,9 @@ pub(crate) struct Table {
     ids_at: u64,
     id_len: usize,
     count: u32,
+    /// The bytes that ids begin with, a bit each: most small tables have nothing that begins as what
+    /// is looked for.
+    first: [u64; 4],
 }
 
 /// As many ids are fetched at once when the search has come close.
@@ -28,12 +31,13 @@ impl Table {
         id_len: usize,
     ) -> io::Result<Option<Table>> {
         let counts = source.read(counts_at, 4 * 256)?;
-        let mut last = 0;
-        for four in counts.chunks_exact(4) {
+        let (mut last, mut first) = (0, [0; 4]);
+        for (byte, four) in counts.chunks_exact(4).enumerate() {
             let count = u32::from_be_bytes(four.try_into().expect("four bytes"));
             if count < last {
                 return Ok(None);
             }
+            first[byte / 64] |= u64::from(count > last) << (byte % 64);
             last = count;
         }
         Ok(Some(Table {
@@ -41,6 +45,7 @@ impl Table {
             ids_at,
             id_len,
             count: last,
+            first,
         }))
     }
 
@@ -59,9 +64,8 @@ impl Table {
 
     /// The place of this id.
     pub(crate) fn find(&self, source: &Source, id: &Id) -> io::Result<Option<u32>> {
-        // Most packs do not have it, and most small ones nothing that begins as it does.
-        let (low, high) = self.range(source, id.as_bytes()[0])?;
-        if low == high {
+        let byte = usize::from(id.as_bytes()[0]);
+        if self.first[byte / 64] >> (byte % 64) & 1 == 0 {
             return Ok(None);
         }
         let at = self.first_from(source, id.as_bytes())?;

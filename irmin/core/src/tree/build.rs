@@ -36,12 +36,12 @@ pub(crate) struct New {
 const FEW: usize = 64;
 
 impl New {
-    /// Adds a page with `page`, which reads its bytes.
+    /// Adds a page of these bytes, from which `page` makes it.
     fn add(
         &mut self,
         format: Format,
         data: Bytes,
-        page: impl FnOnce(Bytes) -> Option<Page>,
+        page: impl FnOnce(Bytes) -> Page,
     ) -> Result<Id, WriteError> {
         if u32::try_from(data.len()).is_err() {
             return Err(WriteError::TooLarge {
@@ -53,10 +53,8 @@ impl New {
         if let Some(at) = self.replaced.iter().position(|old| *old == id) {
             self.replaced.swap_remove(at);
         }
-        if self.pages.len() < FEW
-            && let Some(page) = page(object.data.clone())
-        {
-            self.pages.push((id, page));
+        if self.pages.len() < FEW {
+            self.pages.push((id, page(object.data.clone())));
         }
         self.objects.push(object);
         Ok(id)
@@ -136,26 +134,33 @@ fn apply_git(
     });
     base.into_iter().for_each(|id| new.replace(id));
     let mut data = Vec::with_capacity(page.raw(0..page.len()).len() + room);
+    let mut starts: Vec<u32> = Vec::with_capacity(page.len() + changes.len());
+    let copy = |entries: core::ops::Range<usize>, data: &mut Vec<u8>, starts: &mut Vec<u32>| {
+        let old = page.starts(entries.clone());
+        let to = data.len() as u32;
+        let moved = |at: &u32| at.wrapping_sub(old[0]).wrapping_add(to);
+        starts.extend(old.iter().map(moved));
+        data.extend_from_slice(page.raw(entries));
+    };
     let mut done = 0;
     for (at, step) in steps {
-        data.extend_from_slice(page.raw(done..at));
+        copy(done..at, &mut data, &mut starts);
         done = at;
         match step {
-            Some((name, entry)) => push_entry(
-                &mut data,
-                entry.mode,
-                name,
-                &entry.id().expect("placed in a blob"),
-            ),
+            Some((name, entry)) => {
+                starts.push(data.len() as u32);
+                let id = entry.id().expect("placed in a blob");
+                push_entry(&mut data, entry.mode, name, &id);
+            }
             None => done = at + 1,
         }
     }
-    data.extend_from_slice(page.raw(done..page.len()));
+    copy(done..page.len(), &mut data, &mut starts);
     if data.is_empty() {
         return Ok(None);
     }
-    let parse = |data| Page::parse(store.format, data).ok();
-    new.add(store.format, data.into(), parse).map(Some)
+    let built = |data| Page::built(store.format, data, &starts);
+    new.add(store.format, data.into(), built).map(Some)
 }
 
 fn apply_native(
@@ -411,7 +416,7 @@ impl<'a> Chunks<'a> {
         let starts = &self.now.starts;
         let (entries, last) = (starts.len(), starts[starts.len() - 1] as usize);
         let key = data.slice(key_span(&data, last, self.level));
-        let built = |data| Some(Page::built(data, starts));
+        let built = |data| Page::built(Format::Native, data, starts);
         let id = self.new.add(Format::Native, data, built)?;
         self.pages.push(NewPage {
             key,

@@ -103,12 +103,12 @@ impl Page {
         })
     }
 
-    /// A native page that was just built: its entries are in order and start there.
-    pub(super) fn built(data: Bytes, starts: &[u32]) -> Page {
+    /// A page that was just built: its entries are in order and start there.
+    pub(super) fn built(format: Format, data: Bytes, starts: &[u32]) -> Page {
         let starts = starts.iter().copied().chain([data.len() as u32]);
         Page {
-            format: Format::Native,
-            level: data[0],
+            format,
+            level: if format.is_git() { 0 } else { data[0] },
             starts: starts.collect(),
             data,
         }

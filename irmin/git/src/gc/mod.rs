@@ -165,7 +165,7 @@ impl Git {
         }
         for pack in &packs {
             if !stays.contains(&pack.path) && pack.is_same() {
-                Pack::delete(&pack.path);
+                Pack::delete(&pack.path, pack.what.extensions());
                 done.packs += 1;
             }
         }

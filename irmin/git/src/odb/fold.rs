@@ -10,8 +10,8 @@
 //! `git gc` is at work nothing is.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{self, File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -47,6 +47,7 @@ const DURING_GC: usize = 4096;
 /// A pack whose objects are in another.
 pub(super) struct Replaced {
     path: PathBuf,
+    extensions: &'static [&'static str],
     since: Instant,
 }
 
@@ -124,19 +125,14 @@ impl Odb {
         if lock.try_lock().is_err() {
             return Ok(false);
         }
-        let beside = beside(&self.pack_folder())?;
-        if beside.contains(Path::new("multi-pack-index")) {
+        if self.pack_folder().join("multi-pack-index").exists() {
             // It names packs that must stay until it is written anew, which is git's to do.
             return Ok(false);
         }
         let is_free = |pack: &&Arc<Pack>| {
-            let name = PathBuf::from(pack.path.file_name().unwrap_or_default());
-            let ours = self.is_pending(pack);
-            let kept = ["keep", "promisor", "mtimes", "bitmap"];
-            let kept = &kept[usize::from(ours)..];
-            !kept
-                .iter()
-                .any(|kept| beside.contains(&name.with_extension(kept)))
+            let is_beside = |last: &&str| pack.path.with_extension(last).exists();
+            !(pack.marks().iter()).any(is_beside)
+                && (self.is_pending(pack) || !is_beside(&"keep"))
                 && pack
                     .path
                     .metadata()
@@ -154,9 +150,9 @@ impl Odb {
             })
             .partition(|(_, other)| other.is_some());
         let old = over.iter().filter(|(_, other)| other.is_some_and(is_old));
-        let old: HashSet<PathBuf> = old.map(|(pack, _)| pack.path.clone()).collect();
+        let old: Vec<Arc<Pack>> = old.map(|(pack, _)| (*pack).clone()).collect();
         if !old.is_empty() && !self.is_collecting() {
-            self.forget(old);
+            self.forget(&old);
         }
         let folded: Vec<&Arc<Pack>> = folded.into_iter().map(|(pack, _)| pack).collect();
         if folded.len() < MANY {
@@ -224,42 +220,45 @@ impl Odb {
                 self.keep(&built.pack, offset, *kind, data, true);
             }
         }
-        let now = Instant::now();
+        let since = Instant::now();
         let mut replaced: HashSet<PathBuf> = HashSet::new();
-        for pack in folded.iter().filter(|pack| pack.path != built.pack.path) {
+        for pack in folded.iter().filter(|pack| !pack.is_at(&built.pack.path)) {
             writing.unsynced.remove(&pack.path);
             replaced.insert(pack.path.clone());
+            writing.replaced.push_back(Replaced {
+                path: pack.path.clone(),
+                extensions: pack.extensions(),
+                since,
+            });
         }
         if pending {
             writing.pending.fold(&replaced, &built.pack.path);
         }
         self.add(built, &replaced);
-        let lingering = replaced
-            .into_iter()
-            .map(|path| Replaced { path, since: now });
-        writing.replaced.extend(lingering);
         let due = self.due(writing);
         drop(guard);
-        due.iter().for_each(|path| self.delete(path));
+        due.iter().for_each(|replaced| self.delete(replaced));
         Ok(true)
     }
 
     /// Deletes packs whose objects have long been in others.
-    fn forget(&self, paths: HashSet<PathBuf>) {
+    fn forget(&self, old: &[Arc<Pack>]) {
         let mut packs = self.packs.write().expect(UNPOISONED);
-        let stay = packs.list.iter().filter(|pack| !paths.contains(&pack.path));
-        packs.list = Arc::new(stay.cloned().collect());
+        let stays = |pack: &&Arc<Pack>| !old.iter().any(|old| Arc::ptr_eq(old, pack));
+        packs.list = Arc::new(packs.list.iter().filter(stays).cloned().collect());
         drop(packs);
-        paths.iter().for_each(|path| Pack::delete(path));
+        for pack in old {
+            Pack::delete(&pack.path, pack.extensions());
+        }
     }
 
-    fn is_pending(&self, pack: &Pack) -> bool {
+    pub(super) fn is_pending(&self, pack: &Pack) -> bool {
         let writing = self.writing.lock().expect(UNPOISONED);
         writing.pending.contains(&pack.path)
     }
 
     /// Packs that lingered long enough, not to be found in `replaced` any more.
-    fn due(&self, writing: &mut Writing) -> Vec<PathBuf> {
+    fn due(&self, writing: &mut Writing) -> Vec<Replaced> {
         let replaced = &mut writing.replaced;
         let is_due = |replaced: &VecDeque<Replaced>| {
             let first = replaced.front();
@@ -272,7 +271,7 @@ impl Odb {
         while is_due(replaced)
             && let Some(first) = replaced.pop_front()
         {
-            due.push(first.path);
+            due.push(first);
         }
         due
     }
@@ -289,16 +288,17 @@ impl Odb {
         })
     }
 
-    fn delete(&self, path: &Path) {
-        Pack::delete(path);
-        self.packs.write().expect(UNPOISONED).replaced.remove(path);
+    fn delete(&self, replaced: &Replaced) {
+        Pack::delete(&replaced.path, replaced.extensions);
+        let mut packs = self.packs.write().expect(UNPOISONED);
+        packs.replaced.remove(&replaced.path);
     }
 
     /// Deletes the packs that linger, for who collects garbage.
     pub(super) fn delete_lingering(&self) {
         let mut writing = self.writing.lock().expect(UNPOISONED);
         for replaced in std::mem::take(&mut writing.replaced) {
-            self.delete(&replaced.path);
+            self.delete(&replaced);
         }
     }
 
@@ -315,7 +315,7 @@ impl Odb {
             while let Some(first) = writing.replaced.pop_front()
                 && first.since.elapsed() >= CLOSING
             {
-                self.delete(&first.path);
+                self.delete(&first);
             }
         }
     }
@@ -341,19 +341,4 @@ fn is_old(pack: &Arc<Pack>) -> bool {
 fn join(thread: Option<JoinHandle<()>>) {
     // It holds no lock while it may panic, and what it does can be done by the next.
     drop(thread.map(JoinHandle::join));
-}
-
-/// The files of a folder of packs that are neither packs nor their indexes.
-fn beside(folder: &Path) -> Result<HashSet<PathBuf>> {
-    let mut names = HashSet::new();
-    for entry in fs::read_dir(folder).map_err(io("list", folder))? {
-        let name = PathBuf::from(entry.map_err(io("list", folder))?.file_name());
-        let common = name
-            .extension()
-            .is_some_and(|last| last == "pack" || last == "idx");
-        if !common {
-            names.insert(name);
-        }
-    }
-    Ok(names)
 }

@@ -49,7 +49,8 @@ impl Pending {
     }
 
     pub(super) fn contains(&self, pack: &Path) -> bool {
-        self.0.iter().any(|marked| marked.pack == pack)
+        let name = pack.as_os_str();
+        self.0.iter().any(|marked| marked.pack.as_os_str() == name)
     }
 
     /// Marked packs were folded into `new`, which is marked too.

@@ -47,7 +47,8 @@ impl Odb {
     /// is deleted.
     pub(crate) fn is_safe(&self, id: &Id) -> Result<bool> {
         let found = self.look(
-            |_, pack, _| match pack.path.exists() {
+            // One that is marked stays.
+            |odb, pack, _| match odb.is_pending(pack) || pack.path.exists() {
                 true => Ok(()),
                 false => Err(corrupt(&pack.path, "it is deleted")),
             },

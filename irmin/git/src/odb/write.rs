@@ -122,7 +122,7 @@ impl Odb {
         let stay = packs
             .list
             .iter()
-            .filter(|old| old.path != pack.path && !replaced.contains(&old.path))
+            .filter(|old| !old.is_at(&pack.path) && !replaced.contains(&old.path))
             .cloned();
         packs.list = Arc::new([pack.clone()].into_iter().chain(stay).collect());
         packs.replaced.extend(replaced.iter().cloned());

@@ -23,6 +23,8 @@ pub(crate) struct Pack {
     pub(crate) number: u64,
     /// Whether it is in our own folder.
     pub(crate) own: bool,
+    /// Whether this process made it: only its index lies beside it.
+    is_made_here: bool,
     cruft: OnceLock<bool>,
     /// Whether its time was set to now, so that Git spares it.
     pub(crate) fresh: AtomicBool,
@@ -48,6 +50,7 @@ impl Pack {
         Pack {
             path,
             own,
+            is_made_here: false,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             cruft: OnceLock::new(),
             fresh: AtomicBool::new(false),
@@ -60,11 +63,17 @@ impl Pack {
     /// A pack that was just written, with its index at hand.
     pub(crate) fn with_index(path: PathBuf, format: Format, index: Index) -> Pack {
         let pack = Pack {
+            is_made_here: true,
             fresh: AtomicBool::new(true),
             ..Pack::new(path, format, true)
         };
         let _ = (pack.index.set(Ok(index)), pack.cruft.set(false));
         pack
+    }
+
+    /// Whether this is its path, byte by byte, which is much faster than name by name.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        self.path.as_os_str() == path.as_os_str()
     }
 
     /// The index; the same error again once it failed.
@@ -194,9 +203,26 @@ impl Pack {
         *self.cruft.get_or_init(look)
     }
 
-    /// Deletes the pack: the index first, with which it is gone for everybody.
-    pub(crate) fn delete(path: &Path) {
-        for extension in ["idx", "rev", "bitmap", "pack", "mtimes"] {
+    /// The files of the pack: the index first, with which it is gone for everybody. To ask for one that
+    /// is not there holds up who makes files in the folder.
+    pub(crate) fn extensions(&self) -> &'static [&'static str] {
+        match self.is_made_here {
+            true => &["idx", "pack"],
+            false => &["idx", "rev", "bitmap", "pack", "mtimes"],
+        }
+    }
+
+    /// The endings of what may lie beside it and says that it is not to be rewritten.
+    pub(crate) fn marks(&self) -> &'static [&'static str] {
+        match self.is_made_here {
+            true => &[],
+            false => &["promisor", "mtimes", "bitmap"],
+        }
+    }
+
+    /// Deletes these files of the pack.
+    pub(crate) fn delete(path: &Path, extensions: &[&str]) {
+        for extension in extensions {
             let _ = std::fs::remove_file(path.with_extension(extension));
         }
     }

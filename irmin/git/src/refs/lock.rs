@@ -94,11 +94,11 @@ impl Lock {
 
     /// Puts what was written in the file's place, in one step, and gives the lock up.
     ///
-    /// `synced`: what was written is on the disk. If not, and the file is there already, the two are
-    /// exchanged: ext4 takes a rename over a file as a wish to have the new one written at once, which
-    /// costs more than all the rest.
-    pub(super) fn commit(&mut self, target: &Path, synced: bool) -> io::Result<()> {
-        if !synced && exchange(&self.path, target) {
+    /// `over`: there is a file already, and what was written is not on the disk. The two are exchanged:
+    /// ext4 takes a rename over a file as a wish to have the new one written at once, which costs more
+    /// than all the rest.
+    pub(super) fn commit(&mut self, target: &Path, over: bool) -> io::Result<()> {
+        if over && exchange(&self.path, target) {
             // The lock holds the old value now, and is given up when dropped.
             return Ok(());
         }
@@ -111,8 +111,7 @@ impl Lock {
 #[cfg(target_os = "linux")]
 fn exchange(new: &Path, old: &Path) -> bool {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    // A folder must not become a lock.
-    old.is_file() && renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok()
+    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]

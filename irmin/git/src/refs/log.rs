@@ -20,6 +20,9 @@ impl Refs {
 
     /// Writes down that `name` moves, in its log and, if `HEAD` stands for it, in that of `HEAD`.
     pub(super) fn log(&self, name: &RefName, old: Option<Id>, new: &Id, odb: &Odb) -> Result<()> {
+        if !self.may_log(name.as_str()) {
+            return Ok(());
+        }
         let logged = self.logged(name.as_str())?;
         let head = RefName::new("HEAD").expect("a good name");
         let by_head = *name != head
@@ -36,6 +39,14 @@ impl Refs {
             append(&self.log_path("HEAD"), &line)?;
         }
         Ok(())
+    }
+
+    /// Whether there are logs at all, where only those that are there are gone on with.
+    fn may_log(&self, name: &str) -> bool {
+        let (own, head) = (self.layout.home(name), self.layout.home("HEAD"));
+        self.layout.reflogs != Reflogs::Existing
+            || own.join("logs").is_dir()
+            || own != head && head.join("logs").is_dir()
     }
 
     fn logged(&self, name: &str) -> Result<bool> {

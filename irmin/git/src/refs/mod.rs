@@ -144,16 +144,6 @@ impl Refs {
         ))
     }
 
-    /// What a name that is not symbolic points to.
-    fn value(&self, name: &RefName) -> Result<Option<Id>> {
-        match self.loose(name)? {
-            Some(Target::Id(id)) => Ok(Some(id)),
-            // It became symbolic right now: what it stands for is not this name's value.
-            Some(Target::Name(_)) => Ok(None),
-            None => Ok(self.packed()?.get(name.as_str())),
-        }
-    }
-
     fn loose(&self, name: &RefName) -> Result<Option<Target>> {
         let path = self.path(name.as_str());
         match read(&path)? {
@@ -222,7 +212,7 @@ impl Refs {
         let mut lock = Lock::take(path).map_err(|error| blocked(path, error))?;
         lock.write(text)?;
         crate::file::sync(&[lock.path()])?;
-        lock.commit(path, true).map_err(io("replace", path))
+        lock.commit(path, false).map_err(io("replace", path))
     }
 
     fn packed(&self) -> Result<Arc<Packed>> {

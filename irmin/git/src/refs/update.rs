@@ -12,7 +12,7 @@ use irmin::{Id, Kind, RefEdit, RefName, UpdateError};
 use super::lock::{Lock, NoLock};
 use super::log::{prune, remove_empty};
 use super::packed::NewLine;
-use super::{Refs, UNPOISONED};
+use super::{Refs, Target, UNPOISONED};
 use crate::Durability;
 use crate::error::{Result, io, is_absent, refused};
 use crate::file;
@@ -31,6 +31,8 @@ struct Change<'a> {
     path: PathBuf,
     edit: &'a RefEdit,
     found: Option<Id>,
+    /// It has a file of its own.
+    has_file: bool,
     /// Taken late if a name that is deleted stands where the folder of this one will be.
     lock: Option<Lock>,
 }
@@ -39,9 +41,8 @@ impl Refs {
     pub(crate) fn update(&self, edits: &[RefEdit], odb: &Odb) -> Result<(), UpdateError> {
         let mut updating = self.updating.lock().expect(UNPOISONED);
         let mut changes = self.lock(edits)?;
-        for change in &mut changes {
+        for change in &changes {
             let (edit, name) = (change.edit, &change.edit.name);
-            change.found = self.value(&change.name)?;
             if !edit.expect.holds(change.found.as_ref()) {
                 return Err(UpdateError::Moved {
                     name: name.clone(),
@@ -91,19 +92,52 @@ impl Refs {
         Ok(())
     }
 
-    /// Locks all names, in their order, so that two updates never wait for one another.
+    fn change<'a>(&self, name: RefName, edit: &'a RefEdit) -> Change<'a> {
+        Change {
+            path: self.path(name.as_str()),
+            name,
+            edit,
+            found: None,
+            has_file: false,
+            lock: None,
+        }
+    }
+
+    /// What a name is that is locked. Whether it is symbolic, with no value of its own.
+    fn look(&self, change: &mut Change) -> Result<bool> {
+        let target = self.loose(&change.name)?;
+        change.has_file = target.is_some();
+        change.found = match target {
+            Some(Target::Id(id)) => Some(id),
+            Some(Target::Name(_)) => return Ok(true),
+            None => self.packed()?.get(change.name.as_str()),
+        };
+        Ok(false)
+    }
+
+    /// Locks one name and sees what it is; nothing if that takes more than one look.
+    fn lock_one<'a>(&self, edit: &'a RefEdit) -> Result<Option<Change<'a>>> {
+        let mut change = self.change(edit.name.clone(), edit);
+        match Lock::take(&change.path) {
+            Ok(lock) => change.lock = Some(lock),
+            Err(NoLock::Failed(error)) => return Err(error),
+            Err(NoLock::FileInTheWay) => return Ok(None),
+        }
+        let is_symbolic = self.look(&mut change)?;
+        Ok(Some(change).filter(|_| !is_symbolic))
+    }
+
+    /// Locks all names, in their order, so that two updates never wait for one another, and sees what
+    /// they are.
     fn lock<'a>(&self, edits: &'a [RefEdit]) -> Result<Vec<Change<'a>>, UpdateError> {
+        if let [edit] = edits
+            && let Some(change) = self.lock_one(edit)?
+        {
+            return Ok(vec![change]);
+        }
         let mut changes = Vec::with_capacity(edits.len());
         for edit in edits {
-            let name = self.follow(&edit.name)?;
-            let path = self.path(name.as_str());
-            changes.push(Change {
-                name,
-                path,
-                edit,
-                found: None,
-                lock: None,
-            });
+            changes.push(self.change(self.follow(&edit.name)?, edit));
         }
         changes.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = changes.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -130,6 +164,8 @@ impl Refs {
                     }
                 }
             }
+            // One that became symbolic right now has no value of its own.
+            self.look(change)?;
         }
         Ok(changes)
     }
@@ -190,10 +226,11 @@ impl Refs {
                 odb.sync(Some(lock.path()))?;
             }
             self.log(&change.name, change.found, &id, odb)?;
-            if let Err(first) = lock.commit(&change.path, ordered) {
+            let over = change.has_file && !ordered;
+            if let Err(first) = lock.commit(&change.path, over) {
                 // An empty folder, which a deleted name left.
                 remove_empty(&change.path);
-                if lock.commit(&change.path, ordered).is_err() {
+                if lock.commit(&change.path, over).is_err() {
                     return Err(match first.kind() {
                         ErrorKind::IsADirectory | ErrorKind::DirectoryNotEmpty => {
                             self.clash(change)
@@ -293,7 +330,7 @@ impl Refs {
         })?;
         lock.write(&self.packed()?.with(changes))?;
         file::sync(&[lock.path()])?;
-        lock.commit(&path, true).map_err(io("replace", &path))?;
+        lock.commit(&path, false).map_err(io("replace", &path))?;
         *self.packed.lock().expect(UNPOISONED) = None;
         file::sync(&[&self.layout.common])?;
         Ok(())
