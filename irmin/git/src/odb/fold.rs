@@ -2,7 +2,8 @@
 //!
 //! A commit makes a pack of its own, which costs two files; twelve packs of a size are folded into one
 //! of the next size. An object is written again about four times in its life, and there are fewer
-//! than fifty packs, from where on `git gc --auto` begins to work.
+//! than fifty packs, from where on `git gc --auto` begins to work; more for the tenths of a second in
+//! which a large fold goes on beside thousands of commits a second.
 //!
 //! Git reads beside us: it lists the packs, then opens one, and if that is gone lists once more. Listing
 //! is no single moment, so that a list may lack the new pack and name one that was folded into it. What
@@ -31,7 +32,7 @@ const MANY: usize = 12;
 /// Sizes, in objects: below the first, below the second, and so on. Larger packs are left alone.
 const SIZES: [u32; 4] = [48, 576, 6912, 82_944];
 /// With so many of one size, who writes waits for the thread that folds.
-const TOO_MANY: usize = 4 * MANY;
+const TOO_MANY: usize = 16 * MANY;
 /// Packs beyond this many bytes are left alone: rewriting them is `git gc`'s decision.
 const LARGEST: u64 = 64 << 20;
 /// How long a pack stays after it was folded into another.
