@@ -13,12 +13,9 @@ use crate::tree::path;
 
 /// `irmin log`.
 pub fn log(place: &Place, log: &Log, out: &mut Output) -> Result<u8> {
-    let path = log.path.as_deref().map(path).transpose()?;
-    let commit = place.repo.resolve(&log.name)?;
-    let commits = match path {
-        Some(path) => commit.log_of(path),
-        None => commit.log(),
-    };
+    let paths = log.paths.iter().map(|typed| path(typed));
+    let paths = paths.collect::<Result<Vec<_>>>()?;
+    let commits = place.repo.resolve(&log.name)?.log_of_any(paths);
     let mut is_first = true;
     for commit in commits.take(log.limit.unwrap_or(usize::MAX)) {
         let commit = commit?;
@@ -63,7 +60,7 @@ fn show(commit: &Commit, out: &mut Output) -> Result<()> {
 }
 
 /// The time of a signature in its own zone, as ISO 8601.
-fn date(signature: &Signature) -> String {
+pub fn date(signature: &Signature) -> String {
     let zone = String::from_utf8_lossy(signature.zone()).into_owned();
     let number: i32 = zone.parse().unwrap_or(0);
     let seconds = 60 * (number / 100 * 60 + number % 100);

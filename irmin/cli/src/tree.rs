@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use irmin::{Difference, Entry, Mode, Path, Tree};
+use irmin::{Commit, Difference, Entry, Mode, Path, Tree};
 use serde_json::{Value, json};
 
 use crate::cli::{Diff, Get, List};
 use crate::failure::{Failure, Result};
+use crate::history::date;
 use crate::output::{Output, put, quoted};
 use crate::place::Place;
 
@@ -63,11 +64,12 @@ fn absent(path: &Path, at: &str) -> Failure {
     )
 }
 
-fn directory(place: &Place, list: &List) -> Result<(Path, Tree)> {
+fn directory(place: &Place, list: &List) -> Result<(Path, Tree, Commit)> {
     let path = path(list.path.as_deref().unwrap_or_default())?;
-    let tree = place.repo.resolve(&list.at)?.tree();
+    let commit = place.repo.resolve(&list.at)?;
+    let tree = commit.tree();
     match tree.dir(&path)? {
-        Some(dir) => Ok((path, dir)),
+        Some(dir) => Ok((path, dir, commit)),
         None if tree.entry(&path)?.is_some() => Err(Failure::no(
             format!("{} is no directory", quoted(path.as_bytes())),
             "`irmin get` prints it",
@@ -76,42 +78,92 @@ fn directory(place: &Place, list: &List) -> Result<(Path, Tree)> {
     }
 }
 
-/// `irmin ls`.
-pub fn ls(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
-    let (_, dir) = directory(place, list)?;
-    for item in dir.list() {
-        let (name, entry) = item?;
-        match out.json {
-            true => {
-                let mut value = entry_value(b"", &entry);
-                value.as_object_mut().map(|value| value.remove("path"));
-                put(&mut value, "name", "name_hex", &name);
-                out.value(&value)?;
+/// An entry with its path.
+struct Item {
+    path: Vec<u8>,
+    /// From where on the path is shown.
+    shown: usize,
+    entry: Entry,
+}
+
+impl Item {
+    fn new(dir: &Path, below: &[u8], entry: Entry) -> Item {
+        let mut path = dir.as_bytes().to_vec();
+        path.extend((!dir.is_root()).then_some(b'/'));
+        let shown = path.len();
+        path.extend(below);
+        Item { path, shown, entry }
+    }
+
+    /// `[key, key_hex]`: what its name is called in JSON.
+    fn put(&self, keys: [&str; 2], modified: Option<&Commit>, out: &mut Output) -> Result<()> {
+        let name = &self.path[self.shown..];
+        let time = modified.map(|commit| &commit.data().committer);
+        if out.json {
+            let mut value = mode_and_id(&self.entry);
+            put(&mut value, keys[0], keys[1], name);
+            if let (Some(commit), Some(time)) = (modified, time) {
+                value["commit"] = json!(commit.id().to_string());
+                value["seconds"] = json!(time.seconds());
             }
-            false => {
-                let mut name = name.to_vec();
-                name.extend(entry.is_dir().then_some(b'/'));
-                out.line(quoted(&name))?;
-            }
+            return Ok(out.value(&value)?);
         }
+        let mut name = name.to_vec();
+        name.extend(self.entry.is_dir().then_some(b'/'));
+        let name = quoted(&name);
+        Ok(match (modified, time) {
+            (Some(commit), Some(time)) => {
+                let id = commit.id().to_string();
+                out.line(format_args!("{}  {id:.10}  {name}", date(time)))
+            }
+            _ => out.line(name),
+        }?)
+    }
+}
+
+/// Shows entries, with the commits that last modified them if they are wanted.
+fn put_all(
+    items: impl Iterator<Item = Result<Item>>,
+    keys: [&str; 2],
+    modified: Option<&Commit>,
+    out: &mut Output,
+) -> Result<u8> {
+    let Some(commit) = modified else {
+        for item in items {
+            item?.put(keys, None, out)?;
+        }
+        return Ok(0);
+    };
+    let items = items.collect::<Result<Vec<_>>>()?;
+    let paths = items.iter().map(|item| Path::new(&item.path));
+    let paths = paths.collect::<std::result::Result<Vec<_>, _>>()?;
+    for (item, modified) in items.iter().zip(commit.last_modified(&paths)?) {
+        item.put(keys, modified.as_ref(), out)?;
     }
     Ok(0)
 }
 
+/// `irmin ls`.
+pub fn ls(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
+    let (path, dir, commit) = directory(place, list)?;
+    let items = dir.list().map(|item| {
+        let (name, entry) = item?;
+        Ok(Item::new(&path, &name, entry))
+    });
+    let modified = list.last_modified.then_some(&commit);
+    put_all(items, ["name", "name_hex"], modified, out)
+}
+
 /// `irmin tree`.
 pub fn tree(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
-    let (path, dir) = directory(place, list)?;
-    for item in dir.walk() {
+    let (path, dir, commit) = directory(place, list)?;
+    let items = dir.walk().map(|item| {
         let (below, entry) = item?;
-        let mut full = path.as_bytes().to_vec();
-        full.extend((!path.is_root()).then_some(b'/'));
-        full.extend(below.as_bytes());
-        match out.json {
-            true => out.value(&entry_value(&full, &entry))?,
-            false => out.line(quoted(&full))?,
-        }
-    }
-    Ok(0)
+        let item = Item::new(&path, below.as_bytes(), entry);
+        Ok(Item { shown: 0, ..item })
+    });
+    let modified = list.last_modified.then_some(&commit);
+    put_all(items, ["path", "path_hex"], modified, out)
 }
 
 /// `irmin diff`.

@@ -240,3 +240,47 @@ fn a_graph_has_every_commit_and_parent() {
         3
     );
 }
+
+#[test]
+fn each_name_is_told_with_the_commit_that_git_finds_to_have_changed_it_last() {
+    for format in common::FORMATS {
+        let place = Place::of_git(format);
+        Random(31).history(&place, 60);
+        let last = |path: &str| {
+            let shown = place.git(&["log", "-1", "--format=%H %ct", "main", "--", path]);
+            let (id, seconds) = shown.split_once(' ').unwrap();
+            (id.to_string(), seconds.to_string())
+        };
+        for (command, key) in [("ls", "name"), ("tree", "path")] {
+            let listed = place.irmin(&[command, "--at", "main", "--json", "--last-modified"]);
+            assert!(listed.lines().count() > 3);
+            for line in listed.lines() {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                let (id, seconds) = last(value[key].as_str().unwrap());
+                assert_eq!(value["commit"], id, "{line}");
+                assert_eq!(value["seconds"].to_string(), seconds, "{line}");
+            }
+        }
+        let shown = place.irmin(&["tree", "--at", "main", "-l"]);
+        for line in shown.lines() {
+            let [date, id, path] = line.splitn(3, "  ").collect::<Vec<_>>()[..] else {
+                panic!("{line}");
+            };
+            let path = path.trim_matches('"');
+            assert!(date.starts_with("2015-04-20 ") && date.ends_with(" +0000"));
+            assert!(
+                path.contains('\\') || last(path).0.starts_with(id),
+                "{line}"
+            );
+        }
+        let any = place.irmin(&["log", "main", "--json", "--", "a", "d/e"]);
+        let ids = any.lines().map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["commit"].as_str().unwrap().to_string()
+        });
+        assert_eq!(
+            ids.collect::<Vec<_>>().join("\n"),
+            place.git(&["log", "--format=%H", "main", "--", "a", "d/e"])
+        );
+    }
+}

@@ -203,6 +203,15 @@ fn logs_of_paths_are_those_of_git_with_filters_of_changed_paths_and_without() {
             .map(|path| git(at, &["log", "--format=%H", "line0", "--", path]))
             .collect();
         assert!(wanted.iter().filter(|log| log.lines().count() > 3).count() > 10);
+        let pairs: Vec<String> = paths
+            .windows(2)
+            .map(|pair| {
+                git(
+                    at,
+                    &["log", "--format=%H", "line0", "--", &pair[0], &pair[1]],
+                )
+            })
+            .collect();
         let check = |what: &str| {
             let repo = Repo::new(Git::open(at).unwrap());
             let head = commit(&repo, "line0");
@@ -211,6 +220,21 @@ fn logs_of_paths_are_those_of_git_with_filters_of_changed_paths_and_without() {
                 let ids = log.map(|one| one.unwrap().id().to_string());
                 let found = ids.collect::<Vec<_>>().join("\n");
                 assert_eq!(found, *wanted, "seed {seed}, {what}: {path}");
+            }
+            let all: Vec<_> = (paths.iter())
+                .map(|path| irmin::Path::new(path).unwrap())
+                .collect();
+            let modified = head.last_modified(&all).unwrap();
+            for ((path, wanted), found) in paths.iter().zip(&wanted).zip(modified) {
+                let found = found.map(|one| one.id().to_string()).unwrap_or_default();
+                let wanted = wanted.lines().next().unwrap_or_default();
+                assert_eq!(found, wanted, "seed {seed}, {what}: last {path}");
+            }
+            for (pair, wanted) in all.windows(2).zip(&pairs) {
+                let log = head.log_of_any(pair.iter().cloned());
+                let ids = log.map(|one| one.unwrap().id().to_string());
+                let found = ids.collect::<Vec<_>>().join("\n");
+                assert_eq!(found, *wanted, "seed {seed}, {what}: {pair:?}");
             }
             repo
         };

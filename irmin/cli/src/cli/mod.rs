@@ -264,6 +264,7 @@ them.
 Examples:
   irmin ls
   irmin ls greeting --at v1.0
+  irmin ls --last-modified                  when each was last changed, and by which commit
   irmin tree --json"
 )]
 pub struct List {
@@ -272,6 +273,9 @@ pub struct List {
     /// The commit to look into
     #[arg(long, value_name = "NAME", default_value = "HEAD")]
     pub at: String,
+    /// Show which commit last changed each, and when
+    #[arg(long, short = 'l')]
+    pub last_modified: bool,
 }
 
 /// `irmin log`.
@@ -279,7 +283,7 @@ pub struct List {
 #[command(after_help = "Examples:
   irmin log
   irmin log main~10 -n 5
-  irmin log -- greeting/en                  the commits that changed this file or directory
+  irmin log -- greeting/en farewell         the commits that changed one of these files or directories
   irmin log topic -n 1 -- greeting/en       the one that last modified it")]
 pub struct Log {
     /// Where to begin
@@ -288,9 +292,9 @@ pub struct Log {
     /// Show no more than so many commits
     #[arg(long, short = 'n', value_name = "COUNT")]
     pub limit: Option<usize>,
-    /// Only commits that changed what is at this path
-    #[arg(last = true)]
-    pub path: Option<OsString>,
+    /// Only commits that changed what is at one of these paths
+    #[arg(last = true, value_name = "PATH")]
+    pub paths: Vec<OsString>,
 }
 
 /// `irmin branches`.

@@ -3,14 +3,16 @@
 mod index;
 mod lca;
 mod log;
+mod modified;
 mod order;
+mod steps;
 
 pub(crate) use index::Index;
 pub use log::Log;
 
 use alloc::vec::Vec;
 
-use crate::{BackendError, Commit, Id, ReadError, Repo};
+use crate::{BackendError, Commit, Id, Path, ReadError, Repo};
 
 /// A question about history that has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -81,14 +83,32 @@ impl Commit {
     /// This commit and those before it, each once, the latest committer's time first among those
     /// whose children were given: the order of `git log`.
     pub fn log(&self) -> Log {
-        Log::new(self, None)
+        Log::new(self, Vec::new())
     }
 
     /// The commits that changed what stands at this path, as `git log -- PATH` finds them: where a
     /// merge took the path from one side, only that side is followed. The first is the one that
     /// last modified it.
-    pub fn log_of(&self, path: crate::Path) -> Log {
-        Log::new(self, Some(path))
+    pub fn log_of(&self, path: Path) -> Log {
+        Log::new(self, Vec::from([path]))
+    }
+
+    /// The commits that changed what stands at one of these paths, as `git log -- PATH PATH` finds them:
+    /// where a merge took all of them from one side, only that side is followed. Without a path it is
+    /// the log of all commits.
+    pub fn log_of_any(&self, paths: impl IntoIterator<Item = Path>) -> Log {
+        Log::new(self, paths.into_iter().collect())
+    }
+
+    /// Which commit last modified each of these paths, in their order: for each what
+    /// [`log_of`](Commit::log_of) gives first, found for all of them in one walk. `None` where nothing
+    /// stands at a path and nothing ever did. Waits for storage; memory grows with the paths, and not with
+    /// the history.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn last_modified(&self, paths: &[Path]) -> Result<Vec<Option<Commit>>, ReadError> {
+        modified::last_modified(self, paths)
     }
 }
 

@@ -166,6 +166,17 @@ fn the_log_of_a_path_tells_who_changed_it() {
         assert_eq!(log("d/x"), [second, first]);
         assert_eq!(log("d").len(), 3);
         assert_eq!(log("none"), []);
+        let path = |path: &str| crate::Path::new(path).unwrap();
+        let any: Vec<Id> = head
+            .log_of_any([path("e"), path("d/x")])
+            .map(|commit| commit.unwrap().id())
+            .collect();
+        assert_eq!(any, [head.id(), second, first]);
+        let paths = ["e", "d/x", "none", "d", "", "d/none/at/all"].map(path);
+        let modified = head.last_modified(&paths).unwrap();
+        let ids: Vec<_> = modified.iter().flatten().map(crate::Commit::id).collect();
+        assert_eq!(ids, [head.id(), second, second, head.id()]);
+        assert!(modified[2].is_none() && modified[5].is_none());
     }
 }
 
@@ -327,6 +338,9 @@ proptest! {
             let ids = |log: crate::Log| -> Vec<Id> { log.map(|one| one.unwrap().id()).collect() };
             prop_assert_eq!(ids(a.log()), ids(commits[x].log()));
             prop_assert_eq!(ids(a.log_of(path.clone())), ids(commits[x].log_of(path.clone())));
+            let modified = a.last_modified(core::slice::from_ref(&path)).unwrap();
+            let first = a.log_of(path.clone()).next();
+            prop_assert_eq!(modified[0].as_ref().map(crate::Commit::id), first.map(|one| one.unwrap().id()));
         }
     }
 }
