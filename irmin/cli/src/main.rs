@@ -36,9 +36,9 @@ mod write;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Completion};
 use failure::{Failure, Result};
 use output::Output;
 use place::Place;
@@ -84,6 +84,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         Command::Convert(convert) => return convert::convert(convert, out),
         Command::Clone(clone) => return remote::clone(clone, out),
         Command::Token(token) => return serve::token(token, out),
+        Command::Completion(completion) => return complete(completion, out),
         Command::UploadPack(pipe) => return pipe::upload_pack(pipe),
         Command::ReceivePack(pipe) => return pipe::receive_pack(pipe),
         _ => {}
@@ -124,7 +125,17 @@ fn run(cli: &Cli, out: &mut Output) -> Result<u8> {
         | Command::Convert(_)
         | Command::Fsck(_)
         | Command::Token(_)
+        | Command::Completion(_)
         | Command::UploadPack(_)
         | Command::ReceivePack(_) => Ok(0),
     }
+}
+
+/// `irmin completion`.
+fn complete(completion: &Completion, out: &mut Output) -> Result<u8> {
+    let mut script = Vec::new();
+    let mut command = Cli::command();
+    clap_complete::generate(completion.shell, &mut command, "irmin", &mut script);
+    out.contents(&script)?;
+    Ok(0)
 }

@@ -220,3 +220,28 @@ fn every_command_has_help_with_examples() {
     }
     assert!(place.irmin(&["--help"]).contains("Exit codes"));
 }
+
+#[test]
+fn bash_completes_commands_and_options_by_the_script() {
+    let place = Place(tempfile::tempdir().unwrap());
+    let completed = |words: &str| {
+        // As bash calls it: the words, and of them the last two by themselves.
+        let script = format!(
+            r#"source <("$IRMIN" completion bash)
+            COMP_WORDS=(irmin {words})
+            COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            _irmin irmin "${{COMP_WORDS[-1]}}" "${{COMP_WORDS[-2]}}"
+            printf '%s\n' "${{COMPREPLY[@]}}""#
+        );
+        let mut bash = place.command("bash");
+        bash.env("IRMIN", env!("CARGO_BIN_EXE_irmin"));
+        let output = bash.args(["-c", &script]).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(completed("me"), "merge\n");
+    assert_eq!(completed("merge --dr"), "--dry-run\n");
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(place.irmin(&["completion", shell]).contains("dry-run"));
+    }
+}

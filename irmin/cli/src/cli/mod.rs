@@ -109,6 +109,8 @@ pub enum Command {
     UploadPack(Pipe),
     /// Answer a push on standard input and output, as git-receive-pack does for ssh
     ReceivePack(Pipe),
+    /// Print a script that completes this command's words in a shell
+    Completion(Completion),
 }
 
 impl Command {
@@ -130,6 +132,17 @@ impl Command {
             _ => false,
         }
     }
+}
+
+/// `irmin completion`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  irmin completion bash > ~/.local/share/bash-completion/completions/irmin
+  irmin completion zsh > ~/.zfunc/_irmin    a folder of $fpath
+  irmin completion fish > ~/.config/fish/completions/irmin.fish")]
+pub struct Completion {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }
 
 /// `irmin init`.
