@@ -34,6 +34,8 @@ pub(super) struct Graph {
     epoch: u64,
     index: Option<Arc<dyn CommitIndex>>,
     order: Option<Arc<Order>>,
+    /// The index is best asked for one commit after the other.
+    has_no_order: bool,
     known: u32,
     shallow: Arc<[Id]>,
     hasher: DefaultHashBuilder,
@@ -206,7 +208,11 @@ impl Asking<'_> {
         if turns * TURN < index.len() as usize / WORTH_ORDER {
             return Ok(());
         }
+        if self.read(|graph, _| Ok(graph.has_no_order))? {
+            return Ok(());
+        }
         let Some(order) = Order::of(&**index)? else {
+            self.write(|graph| graph.has_no_order = true)?;
             return Ok(());
         };
         self.write(|graph| graph.put_in(order))?;

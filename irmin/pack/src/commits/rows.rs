@@ -131,6 +131,10 @@ impl List {
     /// Whether a row may stand where it does; the lists of parents follow one another as the rows do.
     fn is_sound(&self, row: u32, listed: &mut u32) -> bool {
         let (own, parents) = self.numbers(row);
+        // Nearly all: one parent, which is near.
+        if parents & SEVERAL == 0 && parents < row {
+            return own.checked_sub(1) == Some(self.numbers(parents).0);
+        }
         if parents & SEVERAL != 0 && parents & !SEVERAL != *listed {
             return false;
         }
