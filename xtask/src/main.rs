@@ -14,8 +14,12 @@ mod report;
 mod test;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 /// Tests and benchmarks of the whole system, against its real peers.
 #[derive(Parser)]
@@ -58,6 +62,10 @@ enum Bench {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = heed_interrupts() {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let done = match Arguments::parse().command {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(Bench::Process(arguments)) => bench::run(&arguments),
@@ -73,4 +81,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends by SIGINT also where whoever started this had it ignored, as a shell does with `&`; and so does
+/// all that is started here, which the tests end by SIGINT: a signal with a handler has its usual effect
+/// again after `exec`, where one that is ignored stays so.
+fn heed_interrupts() -> std::io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, always).map(drop)
 }
