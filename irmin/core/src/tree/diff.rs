@@ -171,13 +171,16 @@ impl<'a> DirDiff<'a> {
             let (name, old, new) = match (self.old.open.last(), self.new.open.last()) {
                 (None, None) => return Ok(None),
                 (Some(Item::Child(a, x)), Some(Item::Child(b, y))) => {
-                    let same = a.child(*x).0 == b.child(*y).0;
+                    let run = match a.level == b.level {
+                        true => same_run(a, *x, b, *y),
+                        false => 0,
+                    };
                     // The one that is above the other, or ends first, is opened first.
                     let old_first =
                         a.level > b.level || (a.level == b.level && a.name(*x) <= b.name(*y));
-                    if same {
-                        self.old.pass();
-                        self.new.pass();
+                    if run > 0 || a.child(*x).0 == b.child(*y).0 {
+                        self.old.pass(run.max(1));
+                        self.new.pass(run.max(1));
                     } else if old_first {
                         self.old.expand(self.store)?;
                     } else {
@@ -209,9 +212,10 @@ impl<'a> DirDiff<'a> {
                     }
                 }
                 (Some(Item::Leaf(a, x)), Some(Item::Leaf(b, y))) => {
-                    if a.raw(*x..*x + 1) == b.raw(*y..*y + 1) {
-                        self.old.pass();
-                        self.new.pass();
+                    let run = same_run(a, *x, b, *y);
+                    if run > 0 {
+                        self.old.pass(run);
+                        self.new.pass(run);
                         continue;
                     }
                     match order(self.store, a, *x, b, *y) {
@@ -268,6 +272,13 @@ impl<'a> DirDiff<'a> {
     }
 }
 
+/// How many entries from here on are the same on both sides.
+fn same_run(a: &Page, x: usize, b: &Page, y: usize) -> usize {
+    let most = (a.len() - x).min(b.len() - y);
+    let is_same = |n: &usize| a.raw(x + n..x + n + 1) == b.raw(y + n..y + n + 1);
+    (0..most).take_while(is_same).count()
+}
+
 fn order(store: &Store, a: &Page, x: usize, b: &Page, y: usize) -> Ordering {
     if store.format.is_git() {
         return git_order(
@@ -318,22 +329,22 @@ impl Side<'_> {
             return Ok(());
         };
         let page = child(store, self.staged, parent, *at)?;
-        self.advance();
+        self.advance(1);
         self.open(page);
         Ok(())
     }
 
-    /// Goes on behind the item that is next.
-    fn pass(&mut self) {
+    /// Goes on behind so many items of the page that is next.
+    fn pass(&mut self, count: usize) {
         if let Some(Item::Child(page, at) | Item::Leaf(page, at)) = self.open.last() {
-            self.passed = Some(page.name_bytes(*at));
+            self.passed = Some(page.name_bytes(*at + count - 1));
         }
-        self.advance();
+        self.advance(count);
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, count: usize) {
         if let Some(Item::Child(page, at) | Item::Leaf(page, at)) = self.open.last_mut() {
-            *at += 1;
+            *at += count;
             if *at == page.len() {
                 self.open.pop();
             }
@@ -346,7 +357,7 @@ impl Side<'_> {
             unreachable!("a leaf entry is next")
         };
         let taken = (page.name_bytes(*at), page.entry(*at));
-        self.pass();
+        self.pass(1);
         taken
     }
 }
