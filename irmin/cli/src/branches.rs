@@ -20,7 +20,7 @@ pub fn branches(place: &Place, branches: &Branches, out: &mut Output) -> Result<
 
 fn create(place: &Place, name: &str, at: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, Some(name))?;
-    let commit = place.repo.resolve(at)?;
+    let commit = place.resolve(at)?;
     match branch.compare_and_set(None, Some(&commit)) {
         Err(UpdateError::Moved { .. }) => Err(Failure::no(
             format!("there is a branch {name} already"),

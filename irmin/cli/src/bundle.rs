@@ -29,7 +29,7 @@ pub fn export(place: &Place, export: &Export, out: &mut Output) -> Result<u8> {
     let (mut names, mut haves) = (Vec::new(), Vec::new());
     for typed in &export.names {
         match typed.strip_prefix('^') {
-            Some(have) => haves.push(place.repo.resolve(have)?),
+            Some(have) => haves.push(place.resolve(have)?),
             None => names.push(full_name(place, typed)?),
         }
     }

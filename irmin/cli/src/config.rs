@@ -1,9 +1,13 @@
 //! What Git's configuration says about the user (git-config(1)).
 
+mod edit;
+
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+pub use edit::{append, set};
 
 use crate::failure::{Failure, Result};
 
@@ -110,46 +114,6 @@ fn is_true(value: &str) -> bool {
     yes.iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// Adds a section to a repository's configuration, under the lock that Git takes.
-pub fn append(repository: &Path, section: &str, sub: &str, lines: &[(&str, String)]) -> Result<()> {
-    let path = repository.join("config");
-    let lock = repository.join("config.lock");
-    let broken = |error: io::Error| {
-        Failure::broken(format_args!(
-            "{} cannot be written: {error}",
-            lock.display()
-        ))
-    };
-    let quoted = |value: &str| {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        value.replace('\n', "\\n").replace('\t', "\\t")
-    };
-    let mut added = format!("[{section} \"{}\"]\n", quoted(sub));
-    for (key, value) in lines {
-        added += &format!("\t{key} = \"{}\"\n", quoted(value));
-    }
-    // Nobody else writes from here on, so that what is read is what is there.
-    let mut file = File::create_new(&lock).map_err(broken)?;
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        text => text,
-    };
-    let written = text.and_then(|mut text| {
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-        text.extend(added.into_bytes());
-        file.write_all(&text)
-    });
-    written
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&lock, &path))
-        .map_err(|error| {
-            let _ = fs::remove_file(&lock);
-            broken(error)
-        })
-}
-
 fn files(repository: &Path) -> Vec<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     let home = set("HOME").map(PathBuf::from);
@@ -181,12 +145,31 @@ pub fn common(repository: &Path) -> PathBuf {
 
 /// The keys and values of a file, or the line that is wrong.
 fn parse(text: &str) -> std::result::Result<Vec<(String, String)>, usize> {
-    let mut found = Vec::new();
+    let found = scan(text)?.into_iter();
+    Ok(found.filter_map(|part| part.entry).collect())
+}
+
+/// A part of a file that says something: the head of a section, or a key with its value.
+struct Part {
+    /// The section (`branch.main`).
+    section: String,
+    /// The key, with its section, and the value.
+    entry: Option<(String, String)>,
+    /// Where it begins, and where what it says ends: for an entry behind the line.
+    range: Range<usize>,
+}
+
+/// The parts of a file, or the line that is wrong.
+fn scan(text: &str) -> std::result::Result<Vec<Part>, usize> {
+    let mut parts = Vec::new();
     let mut section = String::new();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut lines = text.lines().enumerate();
-    while let Some((at, line)) = lines.next() {
-        let mut line = line.trim_start();
+    let mut place = text.len() - text.trim_start_matches('\u{feff}').len().min(text.len());
+    let mut lines = text[place..].split_inclusive('\n').enumerate();
+    while let Some((at, whole)) = lines.next() {
+        let end = place + whole.len();
+        let mut line = whole.trim();
+        // Where the rest of the line begins: it ends where the line does, but for white space.
+        let ends = place + whole.trim_end().len();
         if let Some(head) = line.strip_prefix('[') {
             let (name, rest) = head.split_at(head.find(['"', ']']).ok_or(at + 1)?);
             section = name.trim_end().to_ascii_lowercase();
@@ -194,31 +177,55 @@ fn parse(text: &str) -> std::result::Result<Vec<(String, String)>, usize> {
                 // A bracket may stand in a subsection's name.
                 Some(sub) => {
                     let (sub, rest) = sub.split_once("\"]").ok_or(at + 1)?;
-                    section = format!("{section}.{sub}");
+                    section = format!("{section}.{}", unquoted(sub));
                     rest
                 }
                 None => &rest[1..],
             };
+            parts.push(Part {
+                section: section.clone(),
+                entry: None,
+                range: ends - line.len()..ends - rest.len(),
+            });
             line = rest.trim_start();
         }
+        place = end;
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
+        let start = ends - line.len();
         let (key, rest) = line.split_once('=').unwrap_or((line, ""));
         let key = format!("{section}.{}", key.trim().to_ascii_lowercase());
         let mut value = Value::default();
         value.line(rest.trim_start()).ok_or(at + 1)?;
         while value.goes_on {
             let (at, line) = lines.next().ok_or(at + 1)?;
-            value.line(line).ok_or(at + 1)?;
+            place += line.len();
+            value
+                .line(line.trim_end_matches(['\n', '\r']))
+                .ok_or(at + 1)?;
         }
         if value.in_quotes {
             return Err(at + 1);
         }
         value.text.truncate(value.end);
-        found.push((key, value.text));
+        parts.push(Part {
+            section: section.clone(),
+            entry: Some((key, value.text)),
+            range: start..place,
+        });
     }
-    Ok(found)
+    Ok(parts)
+}
+
+/// A subsection's name: a backslash stands for what is behind it.
+fn unquoted(sub: &str) -> String {
+    let mut chars = sub.chars();
+    let mut name = String::new();
+    while let Some(c) = chars.next() {
+        name.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    name
 }
 
 /// A value that is being read: spaces at its end do not count, and a backslash joins lines.

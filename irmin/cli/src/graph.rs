@@ -44,7 +44,7 @@ pub fn nodes(place: &Place, graph: &Graph) -> Result<Vec<Node>> {
         }
     } else {
         for name in &graph.names {
-            open.push((name.clone(), place.repo.resolve(name)?));
+            open.push((name.clone(), place.resolve(name)?));
         }
     }
     let mut queue = BinaryHeap::new();

@@ -15,7 +15,7 @@ use crate::tree::path;
 pub fn log(place: &Place, log: &Log, out: &mut Output) -> Result<u8> {
     let paths = log.paths.iter().map(|typed| path(typed));
     let paths = paths.collect::<Result<Vec<_>>>()?;
-    let commits = place.repo.resolve(&log.name)?.log_of_any(paths);
+    let commits = place.resolve(&log.name)?.log_of_any(paths);
     let mut is_first = true;
     for commit in commits.take(log.limit.unwrap_or(usize::MAX)) {
         let commit = commit?;

@@ -10,6 +10,7 @@ use crate::cli::Merge;
 use crate::failure::{Failure, Result};
 use crate::output::{Output, harmless, put, quoted};
 use crate::place::Place;
+use crate::remote::expanded;
 use crate::tree::mode_and_id;
 use crate::{identity, write};
 
@@ -49,6 +50,8 @@ fn dry_run(place: &Place, ours_name: &str, theirs_name: &str, out: &mut Output) 
 pub fn into_branch(place: &Place, merge: &Merge, name: &str, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, merge.branch.as_deref())?;
     let theirs = place.commit(name)?;
+    let name = expanded(place, name)?;
+    let name = name.strip_prefix("refs/remotes/").unwrap_or(&name);
     loop {
         let Some(ours) = branch.head()? else {
             return Err(Failure::broken_with(

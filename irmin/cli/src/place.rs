@@ -18,6 +18,7 @@ use crate::cli::{Init, ObjectFormat, StoreFormat};
 use crate::config::{self, Config};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, quoted};
+use crate::remote::expanded;
 use crate::signals::{self, Begun, Guard};
 
 /// A repository that is open.
@@ -144,10 +145,14 @@ impl Place {
         }
     }
 
-    /// The commit of a name, for commands whose 1 says something of commits that are there.
+    /// The commit of a name, by the rules of [`Repo::resolve`] and with `@{upstream}` and `@{push}`.
+    pub fn resolve(&self, name: &str) -> Result<Commit> {
+        Ok(self.repo.resolve(&expanded(self, name)?)?)
+    }
+
+    /// The same for commands whose 1 says something of commits that are there.
     pub fn commit(&self, name: &str) -> Result<Commit> {
-        let found = self.repo.resolve(name);
-        found.map_err(|error| Failure::from(error).no_answer())
+        self.resolve(name).map_err(Failure::no_answer)
     }
 
     /// Whether files of the current branch are checked out beside it. Nothing here touches them.

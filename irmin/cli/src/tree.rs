@@ -30,7 +30,7 @@ pub fn file(typed: &OsStr) -> Result<Path> {
 /// `irmin get`.
 pub fn get(place: &Place, get: &Get, out: &mut Output) -> Result<u8> {
     let path = file(&get.path)?;
-    let tree = place.repo.resolve(&get.at)?.tree();
+    let tree = place.resolve(&get.at)?.tree();
     let entry = tree.entry(&path)?.ok_or_else(|| absent(&path, &get.at))?;
     let shown = quoted(path.as_bytes());
     match entry.mode() {
@@ -66,7 +66,7 @@ fn absent(path: &Path, at: &str) -> Failure {
 
 fn directory(place: &Place, list: &List) -> Result<(Path, Tree, Commit)> {
     let path = path(list.path.as_deref().unwrap_or_default())?;
-    let commit = place.repo.resolve(&list.at)?;
+    let commit = place.resolve(&list.at)?;
     let tree = commit.tree();
     match tree.dir(&path)? {
         Some(dir) => Ok((path, dir, commit)),
@@ -168,8 +168,8 @@ pub fn tree(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
 
 /// `irmin diff`.
 pub fn diff(place: &Place, diff: &Diff, out: &mut Output) -> Result<u8> {
-    let old = place.repo.resolve(&diff.old)?.tree();
-    let new = place.repo.resolve(&diff.new)?.tree();
+    let old = place.resolve(&diff.old)?.tree();
+    let new = place.resolve(&diff.new)?.tree();
     for difference in old.diff(&new) {
         let difference = difference?;
         match out.json {

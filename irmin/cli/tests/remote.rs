@@ -269,3 +269,215 @@ fn native_stores_clone_fetch_and_push_among_themselves() {
     let (code, _, error) = git.try_irmin(&["fetch", &path(&there)]);
     assert!(code == 3 && error.contains("irmin convert"), "{error}");
 }
+
+/// Two clones of a repository of git with these names, one for each program.
+fn twins(there: &Place) -> [Place; 2] {
+    [(); 2].map(|()| {
+        let here = Place::of_git("sha1");
+        here.git(&["remote", "add", "origin", &path(there)]);
+        here.git(&["remote", "add", "other", &format!("{}/.git/", path(there))]);
+        here
+    })
+}
+
+#[test]
+fn what_was_fetched_last_is_noted_byte_for_byte_as_git_notes_it() {
+    let there = Place::of_git("sha1");
+    Random(3).history(&there, 30);
+    there.git(&["branch", "topic", "c3"]);
+    there.git(&["branch", "a/b", "c20"]);
+    there.git(&["tag", "-a", "v1", "-m", "one", "c5"]);
+    there.git(&["tag", "of-a-tree", "c5^{tree}"]);
+    there.git(&["update-ref", "refs/notes/x", "c2"]);
+    there.git(&["update-ref", "refs/remotes/up/main", "c2"]);
+    let main = there.git(&["rev-parse", "main"]);
+    for (settings, commands) in [
+        // Nothing is configured to be merged.
+        (
+            &[][..],
+            &[
+                &["fetch"][..],
+                &["fetch"],
+                &["fetch", "--all"],
+                &["fetch", "other"],
+                &["fetch", "--tags"],
+                &["fetch", "origin", "topic", "a/b"],
+                &["fetch", "origin", "topic", "--tags"],
+                &["fetch", "origin", "refs/heads/*:refs/x/*", "v1"],
+                &["fetch", "origin", &main],
+                &[
+                    "fetch",
+                    "origin",
+                    "HEAD",
+                    "refs/notes/x",
+                    "refs/remotes/up/main",
+                    "of-a-tree",
+                ],
+                &["fetch", "origin", "@"],
+                &["fetch", &path(&there)],
+                &["fetch", &path(&there), "main:refs/heads/x", "c7"],
+            ][..],
+        ),
+        (
+            &[
+                ["branch.main.remote", "origin"],
+                ["branch.main.merge", "refs/heads/topic"],
+            ],
+            &[
+                &["fetch"],
+                &["fetch", "other"],
+                &["fetch", "origin", "main"],
+            ],
+        ),
+        (
+            &[["remote.origin.fetch", "refs/heads/topic:refs/heads/topic"]],
+            &[&["fetch"], &["fetch", "--no-tags", "origin", "main"]],
+        ),
+    ] {
+        let [ours, theirs] = twins(&there);
+        for [key, value] in settings {
+            for place in [&ours, &theirs] {
+                place.git(&["config", key, value]);
+            }
+        }
+        for command in commands {
+            let (code, out, error) = ours.try_irmin(command);
+            assert!(code == 0, "{command:?} {out}{error}");
+            theirs.git(command);
+            let read = |place: &Place| {
+                std::fs::read_to_string(place.path().join(".git/FETCH_HEAD")).unwrap()
+            };
+            assert_eq!(read(&ours), read(&theirs), "{settings:?} {command:?}");
+            let names = |place: &Place| place.git(&["for-each-ref"]);
+            assert_eq!(names(&ours), names(&theirs), "{settings:?} {command:?}");
+        }
+        if settings.is_empty() {
+            assert_eq!(
+                ours.irmin(&["log", "-n", "1", "FETCH_HEAD", "--json"]),
+                ours.irmin(&["log", "-n", "1", &main, "--json"])
+            );
+        }
+    }
+    // A fetch that fails leaves none that is out of date.
+    let [ours, _] = twins(&there);
+    ours.irmin(&["fetch"]);
+    assert_eq!(ours.try_irmin(&["fetch", "origin", "nothing"]).0, 1);
+    let left = std::fs::read_to_string(ours.path().join(".git/FETCH_HEAD"));
+    assert_eq!(left.unwrap(), "");
+}
+
+#[test]
+fn a_push_can_say_where_the_branch_goes_and_comes_from_from_now_on() {
+    let there = Place::new("sha1", &["--bare"]);
+    let [ours, theirs] = twins(&there);
+    let config = |place: &Place| std::fs::read_to_string(place.path().join(".git/config")).unwrap();
+    Random(8).history(&ours, 12);
+    theirs.git(&[
+        "fetch",
+        "-q",
+        &path(&ours),
+        "refs/*:refs/*",
+        "--update-head-ok",
+    ]);
+    for place in [&ours, &theirs] {
+        place.git(&["branch", "topic", "c4"]);
+        place.git(&["config", "branch.topic.remote", "nobody"]);
+        place.git(&["remote", "set-url", "other", &format!("{}/", path(&there))]);
+    }
+    for command in [
+        &["push", "-u", "origin", "main"][..],
+        &["push", "--set-upstream", "origin", "topic:refs/heads/other"],
+        &[
+            "push",
+            "-u",
+            "origin",
+            "main:refs/tags/no",
+            "c3:refs/heads/third",
+        ],
+        &["push", "-u", "other", "HEAD"],
+    ] {
+        ours.try_irmin(command);
+        theirs.git(command);
+        assert_eq!(config(&ours), config(&theirs), "{command:?}");
+    }
+    ours.irmin(&["push", "-u", "origin", "HEAD"]);
+    // What is configured is used, and known to revisions.
+    let first = ours.git(&["rev-parse", "main"]);
+    let next = ours.irmin(&["set", "x", "y"]);
+    assert_eq!(
+        ours.irmin(&["push"]),
+        format!("moved refs/heads/main {first} {next}")
+    );
+    let id = |name: &str| {
+        let log = ours.irmin(&["log", "-n", "1", name, "--json"]);
+        let at = log.find("\"commit\":\"").expect("a commit") + 10;
+        log[at..at + 40].to_string()
+    };
+    for name in ["@{u}", "main@{upstream}", "@{U}~1", "@{push}", "HEAD@{u}^"] {
+        assert_eq!(id(name), ours.git(&["rev-parse", name]), "{name}");
+    }
+    assert_eq!(id("topic@{u}"), ours.git(&["rev-parse", "origin/other"]));
+    let (code, _, error) = ours.try_irmin(&["log", "c3@{u}"]);
+    assert!(code == 3 && error.contains("push -u"), "{error}");
+    // Somebody goes on there, and a merge of what was fetched is called as git calls it.
+    let last = there.irmin(&["set", "z", "z"]);
+    ours.irmin(&["fetch"]);
+    ours.irmin(&["set", "v", "v"]);
+    ours.irmin(&["merge", "@{u}"]);
+    assert_eq!(
+        ours.git(&["log", "-1", "--format=%s %P"])
+            .split_once(" 'origin/main' ")
+            .unwrap()
+            .0,
+        "Merge remote-tracking branch"
+    );
+    assert_eq!(ours.git(&["rev-parse", "main^2"]), last);
+}
+
+#[test]
+fn sources_of_a_push_are_those_of_git_and_short_targets_too() {
+    let there = [
+        Place::new("sha1", &["--bare"]),
+        Place::new("sha1", &["--bare"]),
+    ];
+    let here = Place::of_git("sha1");
+    Random(5).history(&here, 20);
+    here.git(&["tag", "-a", "v1", "-m", "one", "c5"]);
+    here.git(&["update-ref", "refs/remotes/origin/x", "c7"]);
+    let commit = here.git(&["rev-parse", "main~2"]);
+    let tag = here.git(&["rev-parse", "v1"]);
+    let urls = [path(&there[0]), path(&there[1])];
+    let names = |place: &Place| place.git(&["for-each-ref"]);
+    for (spec, is_done) in [
+        ("main~1:main", false),
+        ("main~1:refs/heads/main", true),
+        ("main~1:new", false),
+        ("main~1:main", true),
+        ("@:main", true),
+        ("@", true),
+        ("HEAD^{tree}:refs/tags/tree", true),
+        ("main^{tree}:new", false),
+        ("main^{tree}:refs/heads/new", false),
+        (&format!("{}:refs/heads/short", &commit[..9]), true),
+        (&format!("{}:refs/tags/short", &tag[..8]), true),
+        (&format!("{}:short2", &commit[..9]), false),
+        (&commit[..9], false),
+        ("main:branch", true),
+        ("c3:tag", true),
+        ("origin/x:x", false),
+        ("origin/x:refs/heads/x", true),
+        ("nothing:refs/heads/x", false),
+    ] {
+        let (code, _, error) = here.try_irmin(&["push", &urls[0], spec]);
+        assert_eq!(code == 0, is_done, "{spec}: {error}");
+        let (code, _, error) = here.try_git(&["push", &urls[1], spec]);
+        assert_eq!(code == 0, is_done, "git {spec}: {error}");
+        assert_eq!(names(&there[0]), names(&there[1]), "{spec}");
+    }
+    // Detached, it is no branch that is pushed.
+    here.git(&["checkout", "-q", "--detach", "c2"]);
+    for spec in ["HEAD", "HEAD:fourth"] {
+        assert_ne!(here.try_irmin(&["push", &urls[0], spec]).0, 0);
+        assert_ne!(here.try_git(&["push", &urls[1], spec]).0, 0);
+    }
+}

@@ -18,8 +18,9 @@ pub mod transport;
 pub mod walk;
 
 pub use client::{
-    CloneOptions, Cloned, Depth, FetchOptions, Fetched, Listing, OnProgress, Progress, PullError,
-    Pulled, PushOptions, PushStatus, Pushed, PushedRef, RefMove, RefStatus, Remote, Tags, pull,
+    CloneOptions, Cloned, Depth, FetchOptions, Fetched, FetchedRef, Listing, OnProgress, Progress,
+    PullError, Pulled, PushOptions, PushStatus, Pushed, PushedRef, RefMove, RefStatus, Remote,
+    Tags, pull,
 };
 pub use error::SyncError;
 pub use refspec::Refspec;

@@ -14,8 +14,8 @@ pub struct Refspec {
     pub force: bool,
     /// `^`: what fits is left out.
     pub negative: bool,
-    /// Which names of the sender: a name, possibly a short one, an id, or a pattern with one `*`. Empty
-    /// in a push: the target is deleted.
+    /// Which names of the sender: a name, possibly a short one, an id, in a push also one of which only the
+    /// beginning is given, or a pattern with one `*`. Empty in a push: the target is deleted.
     pub source: String,
     /// Their names at the receiver, with `*` for what `*` stood for. `None` where none is given.
     pub target: Option<String>,
@@ -133,7 +133,7 @@ impl FromStr for Refspec {
         Ok(Refspec {
             force,
             negative,
-            source: source.into(),
+            source: if source == "@" { "HEAD" } else { source }.into(),
             target: target.map(Into::into),
         })
     }
@@ -201,6 +201,7 @@ mod tests {
         ] {
             assert!(bad.parse::<Refspec>().is_err(), "{bad}");
         }
+        assert_eq!("@:x".parse::<Refspec>().unwrap().to_string(), "HEAD:x");
         assert!(Refspec::tracking("../x").is_err());
         assert!(meanings("v1").any(|name| name == "refs/tags/v1"));
     }

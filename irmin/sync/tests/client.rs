@@ -216,7 +216,7 @@ fn pushes_that_would_lose_commits_are_values_and_leases_compare() {
         assert_eq!(
             push(
                 &[
-                    "refs/remotes/origin/side/one:trunk2",
+                    "refs/remotes/origin/side/one:refs/heads/trunk2",
                     "refs/remotes/origin/side/one:refs/heads/s"
                 ],
                 &[],

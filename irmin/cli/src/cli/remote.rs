@@ -137,6 +137,7 @@ refused the exit code is 1.
 
 Examples:
   irmin push
+  irmin push -u origin topic
   irmin push origin main:release 'refs/tags/*'
   irmin push origin main~1:refs/heads/earlier
   irmin push --delete origin topic
@@ -159,6 +160,9 @@ pub struct Push {
     /// Delete these names there
     #[arg(long, short, requires = "refspecs")]
     pub delete: bool,
+    /// Pull and push these branches from and to there from now on
+    #[arg(long, short = 'u', conflicts_with = "delete")]
+    pub set_upstream: bool,
     /// Move names there even if they lose commits
     #[arg(long, short)]
     pub force: bool,

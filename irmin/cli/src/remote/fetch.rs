@@ -1,10 +1,9 @@
 //! `irmin fetch`, `pull`.
 
 use irmin_sync::transport::Calls;
-use irmin_sync::{
-    Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags, without_secrets,
-};
+use irmin_sync::{Depth, FetchOptions, Fetched, Progress, RefStatus, Refspec, Tags};
 
+use super::fetch_head::{FetchHead, Merged, shortened};
 use super::{Known, at, here, refspec, refspec_of_names, tell};
 use crate::cli::{self, HowMuch};
 use crate::config::Config;
@@ -17,26 +16,54 @@ use crate::{merge, write};
 /// `irmin fetch`.
 pub fn fetch(place: &Place, fetch: &cli::Fetch, out: &mut Output) -> Result<u8> {
     let (config, branch) = here(place)?;
+    let usual = Known::usual(&config, &branch);
     let names: Vec<String> = match (&fetch.remote, fetch.all) {
         (Some(remote), _) => vec![remote.clone()],
         (None, true) => config.subsections("remote"),
-        (None, false) => vec![Known::usual(&config, &branch).into()],
+        (None, false) => vec![usual.into()],
     };
+    let head = FetchHead::begin(place)?;
     let mut code = 0;
     for name in names {
         let known = Known::find(&config, &name)?;
-        let refspecs = match (&fetch.refspecs[..], &known.fetch[..]) {
-            ([], []) => vec!["HEAD".parse()?],
-            ([], known) => known.to_vec(),
-            (given, _) => given
-                .iter()
-                .map(|spec| refspec_of_names(spec))
-                .collect::<Result<_>>()?,
+        let merged = Known::merged(&config, &branch).filter(|_| name == usual);
+        let asked = match (&fetch.refspecs[..], &known.fetch[..], merged) {
+            ([], [], _) => Asked {
+                refspecs: vec!["HEAD".parse()?],
+                tracking: Vec::new(),
+                merged: Merged::All,
+            },
+            ([], [first, ..], merged) => Asked {
+                refspecs: known.fetch.clone(),
+                tracking: Vec::new(),
+                merged: match merged {
+                    Some(name) => Merged::Name(name.into()),
+                    None if first.is_pattern() => Merged::Nothing,
+                    None => Merged::First,
+                },
+            },
+            (given, _, _) => Asked {
+                refspecs: given
+                    .iter()
+                    .map(|spec| refspec_of_names(spec))
+                    .collect::<Result<_>>()?,
+                tracking: known.fetch.clone(),
+                merged: Merged::All,
+            },
         };
-        let fetched = from(place, &config, &known, refspecs, &fetch.how_much)?;
+        let fetched = from(place, &config, &known, asked, &fetch.how_much, &head)?;
         code = code.max(moves(&fetched, out)?);
     }
     Ok(code)
+}
+
+/// What a fetch is to bring.
+struct Asked {
+    refspecs: Vec<Refspec>,
+    /// Names of ours that follow what comes do so with these.
+    tracking: Vec<Refspec>,
+    /// What of it is meant to be merged.
+    merged: Merged,
 }
 
 /// One fetch.
@@ -44,12 +71,14 @@ fn from(
     place: &Place,
     config: &Config,
     known: &Known,
-    refspecs: Vec<Refspec>,
+    asked: Asked,
     how_much: &HowMuch,
+    head: &FetchHead,
 ) -> Result<Fetched> {
     let transfer = Transfer::new();
     let mut progress = |progress: Progress<'_>| transfer.show(progress);
     let options = FetchOptions {
+        tracking: asked.tracking,
         tags: match (how_much.tags, how_much.no_tags) {
             (true, _) => Tags::All,
             (_, true) => Tags::No,
@@ -63,7 +92,7 @@ fn from(
             _ => Depth::AsIs,
         },
         progress: Some(&mut progress),
-        ..FetchOptions::new(refspecs)
+        ..FetchOptions::new(asked.refspecs)
     };
     let calls = Calls {
         upload_pack: how_much
@@ -74,6 +103,7 @@ fn from(
     };
     let fetched = at(&known.url, &calls, config)?.fetch(&*place.store, options)?;
     place.repo.flush()?;
+    head.add(place, &fetched, &known.written, &asked.merged)?;
     Ok(fetched)
 }
 
@@ -105,15 +135,31 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
     let branch = write::branch(place, pull.branch.as_deref())?;
     let usual = Known::usual(&config, branch.name());
     let known = Known::find(&config, pull.remote.as_deref().unwrap_or(usual))?;
-    let merge = format!("branch.{}.merge", branch.name().short());
-    let theirs = match (&pull.theirs, config.get(&merge)) {
+    let theirs = match (&pull.theirs, Known::merged(&config, branch.name())) {
         (Some(theirs), _) => theirs.clone(),
         (None, Some(theirs)) if known.name == usual => theirs.into(),
         _ => branch.name().to_string(),
     };
-    let mut refspecs = known.fetch.clone();
-    refspecs.push(refspec(&theirs)?);
-    let fetched = from(place, &config, &known, refspecs, &pull.how_much)?;
+    let asked = match &pull.theirs {
+        Some(theirs) => Asked {
+            refspecs: vec![refspec(theirs)?],
+            tracking: known.fetch.clone(),
+            merged: Merged::All,
+        },
+        None => {
+            let mut refspecs = known.fetch.clone();
+            if !refspecs.iter().any(|spec| spec.fits(&theirs).is_some()) {
+                refspecs.push(refspec(&theirs)?);
+            }
+            Asked {
+                refspecs,
+                tracking: Vec::new(),
+                merged: Merged::Name(theirs.clone()),
+            }
+        }
+    };
+    let head = FetchHead::begin(place)?;
+    let fetched = from(place, &config, &known, asked, &pull.how_much, &head)?;
     let mut code = moves(&fetched, out)?;
     let is_meant = |name: &str| {
         name == theirs
@@ -122,11 +168,12 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
                     .is_some_and(|short| short == theirs)
             })
     };
-    let head = fetched.heads.iter().find(|(name, id)| match name {
+    let mut asked_for = fetched.heads.iter().filter(|one| one.was_asked_for);
+    let head = asked_for.find(|one| match &one.name {
         Some(name) => is_meant(name.as_str()),
-        None => id.to_string() == theirs,
+        None => one.id.to_string() == theirs,
     });
-    let Some((_, id)) = head else {
+    let Some(id) = head.map(|one| one.id) else {
         return Err(Failure::no(
             format!("the other side has no {theirs}"),
             "name another branch: irmin pull REMOTE BRANCH",
@@ -138,7 +185,7 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
         return Ok(code.max(write::done(place, &branch, &commit, out)?));
     }
     let short = theirs.strip_prefix("refs/heads/").unwrap_or(&theirs);
-    let message = format!("Merge branch '{short}' of {}", without_secrets(&known.url));
+    let message = format!("Merge branch '{short}' of {}", shortened(&known.written));
     let merged = cli::Merge {
         names: Vec::new(),
         dry_run: false,

@@ -2,7 +2,9 @@
 
 mod clone;
 mod fetch;
+mod fetch_head;
 mod push;
+mod upstream;
 
 use std::env;
 use std::fs;
@@ -19,6 +21,7 @@ use serde_json::json;
 pub use clone::clone;
 pub use fetch::{fetch, pull};
 pub use push::push;
+pub use upstream::expanded;
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -29,6 +32,8 @@ use crate::place::{self, Place};
 struct Known {
     /// Its name, or the URL that was typed.
     name: String,
+    /// As it is written or was typed.
+    written: String,
     url: String,
     push_url: String,
     /// What is fetched from it.
@@ -52,6 +57,7 @@ impl Known {
             }
             return Ok(Known {
                 name: typed.into(),
+                written: typed.into(),
                 url: address(typed),
                 push_url: address(typed),
                 fetch: Vec::new(),
@@ -64,6 +70,7 @@ impl Known {
         let fetch = fetch.collect::<Result<_>>()?;
         Ok(Known {
             name: typed.into(),
+            written: url.into(),
             url: address(url),
             push_url: address(config.get(&key("pushurl")).unwrap_or(url)),
             fetch,
@@ -79,6 +86,21 @@ impl Known {
     fn usual<'a>(config: &'a Config, branch: &RefName) -> &'a str {
         let key = format!("branch.{}.remote", branch.short());
         config.get(&key).unwrap_or("origin")
+    }
+
+    /// Where a branch is pushed if nothing is said: a remote, and a name there.
+    fn pushed<'a>(config: &'a Config, branch: &RefName) -> (&'a str, String) {
+        let usual = Known::usual(config, branch);
+        let own = format!("branch.{}.pushremote", branch.short());
+        let other = config.get(&own).or(config.get("remote.pushdefault"));
+        let remote = other.unwrap_or(usual);
+        let theirs = Known::merged(config, branch).filter(|_| remote == usual);
+        (remote, theirs.map_or(branch.to_string(), Into::into))
+    }
+
+    /// The name on the usual remote that is merged into a branch, if that is configured.
+    fn merged<'a>(config: &'a Config, branch: &RefName) -> Option<&'a str> {
+        config.get(&format!("branch.{}.merge", branch.short()))
     }
 
     /// Ours that follows this name of theirs.

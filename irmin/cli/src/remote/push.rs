@@ -2,19 +2,19 @@
 
 use irmin::{Id, RefName};
 use irmin_sync::transport::Calls;
-use irmin_sync::{Progress, PushOptions, PushStatus, Refspec};
+use irmin_sync::{Progress, PushOptions, PushStatus, Pushed, Refspec};
 
-use super::{Known, at, here, refspec, tell};
-use crate::cli;
+use super::{Known, at, expanded, here, refspec, tell};
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::place::Place;
 use crate::progress::Transfer;
+use crate::{cli, config};
 
 /// `irmin push`.
 pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
     let (config, branch) = here(place)?;
-    let usual = Known::usual(&config, &branch);
+    let (usual, theirs) = Known::pushed(&config, &branch);
     let known = Known::find(&config, push.remote.as_deref().unwrap_or(usual))?;
     let calls = Calls {
         receive_pack: push
@@ -49,17 +49,15 @@ pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
         }
     }
     if refspecs.is_empty() {
-        let key = format!("branch.{}.merge", branch.short());
-        let theirs = match config.get(&key) {
-            Some(theirs) if known.name == usual => theirs.to_string(),
-            _ => branch.to_string(),
+        let theirs = match known.name == usual {
+            true => theirs,
+            false => branch.to_string(),
         };
         refspecs.push(format!("{branch}:{theirs}").parse()?);
     }
     for spec in &mut refspecs {
-        // What is no name of ours is sent by its id.
-        if !spec.is_pattern() && spec.source.contains(['~', '^']) {
-            spec.source = place.repo.resolve(&spec.source)?.id().to_string();
+        if !spec.is_pattern() && !spec.negative {
+            spec.source = sent(place, &spec.source)?;
         }
     }
     if push.force {
@@ -79,6 +77,9 @@ pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
         },
     )?;
     drop(transfer);
+    if push.set_upstream {
+        set_upstream(place, &known, &pushed)?;
+    }
     let mut code = 0;
     for one in &pushed.names {
         let (what, why) = match &one.status {
@@ -105,6 +106,31 @@ pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
     }
     place.repo.flush()?;
     Ok(code)
+}
+
+/// What is sent under this name: what is no name of ours goes by its id.
+fn sent(place: &Place, source: &str) -> Result<String> {
+    let source = expanded(place, source)?;
+    if let Some(commit) = source.strip_suffix("^{tree}") {
+        return Ok(place.repo.resolve(commit)?.tree().id().to_string());
+    }
+    Ok(match source.contains(['~', '^']) {
+        true => place.repo.resolve(&source)?.id().to_string(),
+        false => source.into(),
+    })
+}
+
+/// Has pulls and pushes of branches that are there now know where.
+fn set_upstream(place: &Place, known: &Known, pushed: &Pushed) -> Result<()> {
+    for one in &pushed.names {
+        let Some(branch) = &one.source else { continue };
+        let are_branches = [branch, &one.name].map(|name| name.as_str().starts_with("refs/heads/"));
+        if one.new.is_some() && !one.status.is_refused() && are_branches == [true; 2] {
+            let lines = [("remote", &known.name[..]), ("merge", one.name.as_str())];
+            config::set(&place.folder, "branch", branch.short(), &lines)?;
+        }
+    }
+    Ok(())
 }
 
 /// What `--force-with-lease` says of names of theirs.

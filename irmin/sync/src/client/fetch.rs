@@ -9,7 +9,7 @@ use irmin_packfile::{Limits, PackStore, Taken};
 use super::listing::{Conversation, Listing, ids};
 use super::negotiate::Haves;
 use super::shallow::Boundary;
-use super::update::{self, Match, RefMove};
+use super::update::{self, Match, RefMove, Why};
 use super::{OnProgress, Progress, Remote, Reporter, v0, v2};
 use crate::error::{SyncError, protocol};
 use crate::refspec::Refspec;
@@ -19,6 +19,8 @@ use crate::walk::{self, WalkError};
 pub struct FetchOptions<'a> {
     /// Which names of theirs become which of ours.
     pub refspecs: Vec<Refspec>,
+    /// Refspecs of other fetches: names of ours that follow what is fetched move with it.
+    pub tracking: Vec<Refspec>,
     /// Which tags come along.
     pub tags: Tags,
     /// Whether names of ours go whose source is gone, as far as the refspecs make names.
@@ -36,6 +38,7 @@ impl FetchOptions<'_> {
     pub fn new(refspecs: Vec<Refspec>) -> Self {
         FetchOptions {
             refspecs,
+            tracking: Vec::new(),
             tags: Tags::Follow,
             prune: false,
             depth: Depth::AsIs,
@@ -73,12 +76,33 @@ pub enum Depth {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Fetched {
-    /// All that was asked for, as it is on the other side, with the name there unless an id was asked for.
-    pub heads: Vec<(Option<RefName>, Id)>,
+    /// All that was asked for and the tags that came along, in that order, as they are on the other side.
+    pub heads: Vec<FetchedRef>,
     /// What became of each name of ours.
     pub moves: Vec<RefMove>,
     /// What came; `None` if everything was here.
     pub taken: Option<Taken>,
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedRef {
+    /// Its name on the other side; `None` if an id was asked for.
+    pub name: Option<RefName>,
+    /// What it points to there.
+    pub id: Id,
+    /// Whether a refspec asked for it; else it is a tag that came along.
+    pub was_asked_for: bool,
+}
+
+/// What was fetched, of what was matched.
+fn heads(matches: &[Match]) -> impl Iterator<Item = FetchedRef> {
+    let own = matches.iter().filter(|one| one.why != Why::Tracked);
+    own.map(|one| FetchedRef {
+        name: one.name.clone(),
+        id: one.id,
+        was_asked_for: one.why == Why::Asked,
+    })
 }
 
 /// What is asked of the server.
@@ -179,7 +203,8 @@ pub(super) fn run(
             return Err(error);
         }
     };
-    let follow = options.tags == Tags::Follow && matches.iter().any(|one| one.target.is_some());
+    let is_kept = |one: &Match| one.target.is_some() && one.why == Why::Asked;
+    let follow = options.tags == Tags::Follow && matches.iter().any(is_kept);
     let mut tags = if follow {
         update::new_tags(listing, store, &matches)?
     } else {
@@ -214,12 +239,8 @@ pub(super) fn run(
         .extend(came);
     }
     let moves = update::apply(store, listing, options, &matches)?;
-    let heads = matches
-        .iter()
-        .map(|one| (one.name.clone(), one.id))
-        .collect();
     let fetched = Fetched {
-        heads,
+        heads: heads(&matches).collect(),
         moves,
         taken,
     };
@@ -252,9 +273,7 @@ pub(super) fn tags_later(
     fetched
         .moves
         .extend(update::apply(store, listing, &only_tags, &tags)?);
-    fetched
-        .heads
-        .extend(tags.into_iter().map(|tag| (tag.name, tag.id)));
+    fetched.heads.extend(heads(&tags));
     Ok(fetched)
 }
 

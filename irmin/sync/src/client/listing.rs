@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use hashbrown::HashMap;
 use irmin::{Format, Id, RefName};
 
 use crate::advertisement::{Advertisement, MOST_NAMES, RemoteRef, id, ref_name};
@@ -44,8 +45,27 @@ impl Listing {
         self.names.iter().find(|one| one.name.as_str() == name)
     }
 
+    /// The same names, to look up many of them.
+    pub(super) fn by_name(&self) -> ByName<'_> {
+        ByName(
+            (self.names.iter())
+                .map(|one| (one.name.as_str(), one))
+                .collect(),
+        )
+    }
+}
+
+/// Names of the other side by what they are called.
+pub(super) struct ByName<'a>(HashMap<&'a str, &'a RemoteRef>);
+
+impl<'a> ByName<'a> {
+    /// The name as it is written here.
+    pub fn find(&self, name: &str) -> Option<&'a RemoteRef> {
+        self.0.get(name).copied()
+    }
+
     /// What a name, possibly a short one, means on the other side.
-    pub fn resolve(&self, name: &str) -> Option<&RemoteRef> {
+    pub fn resolve(&self, name: &str) -> Option<&'a RemoteRef> {
         crate::refspec::meanings(name).find_map(|full| self.find(&full))
     }
 }

@@ -16,7 +16,7 @@ mod v2;
 use std::cell::RefCell;
 
 pub use clone::{CloneOptions, Cloned};
-pub use fetch::{Depth, FetchOptions, Fetched, Tags};
+pub use fetch::{Depth, FetchOptions, Fetched, FetchedRef, Tags};
 pub use listing::Listing;
 pub use pull::{PullError, Pulled, pull};
 pub use push::{PushOptions, PushStatus, Pushed, PushedRef};

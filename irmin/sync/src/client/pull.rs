@@ -4,7 +4,7 @@ use irmin::merge::{Conflict, MergeError, Rule};
 use irmin::{Commit, Info, RefName, Repo, RevisionError};
 use irmin_packfile::PackStore;
 
-use super::{FetchOptions, Fetched, Remote};
+use super::{FetchOptions, Fetched, FetchedRef, Remote};
 use crate::error::SyncError;
 
 /// What a pull did.
@@ -34,19 +34,21 @@ pub fn pull(
     let fetched = remote.fetch(store, options)?;
     // What has no target of its own is the one that was added here.
     let names: Vec<String> = crate::refspec::meanings(theirs).collect();
-    let head = names.iter().find_map(|full| {
-        let mut heads = fetched.heads.iter();
-        heads.find(|(name, _)| name.as_ref().is_some_and(|name| name.as_str() == full))
-    });
+    let is_called = |one: &&FetchedRef, full: &str| {
+        one.was_asked_for && one.name.as_ref().is_some_and(|name| name.as_str() == full)
+    };
+    let head = names
+        .iter()
+        .find_map(|full| fetched.heads.iter().find(|one| is_called(one, full)));
     let head = head.or_else(|| {
-        fetched
-            .heads
-            .iter()
-            .find(|(_, id)| id.to_string() == theirs)
+        let mut heads = fetched.heads.iter();
+        heads.find(|one| one.id.to_string() == theirs)
     });
-    let (_, id) = head.ok_or_else(|| SyncError::NoSuchName {
-        name: theirs.into(),
-    })?;
+    let id = head
+        .map(|one| one.id)
+        .ok_or_else(|| SyncError::NoSuchName {
+            name: theirs.into(),
+        })?;
     let commit = repo.resolve(&id.to_string())?;
     let merged = match repo.named(into.clone()).merge(&commit, rule, info) {
         Ok(commit) => Ok(commit),

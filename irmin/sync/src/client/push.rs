@@ -4,7 +4,7 @@ use hashbrown::{HashMap, HashSet};
 use irmin::{Expect, Id, RefEdit, RefName, UpdateError};
 use irmin_packfile::{GiveOptions, Given, PackStore};
 
-use super::listing::{Listing, goodbye, introduction};
+use super::listing::{ByName, Listing, goodbye, introduction};
 use super::report::{self, Report};
 use super::update::goes_forwards;
 use super::{OnProgress, Progress, Remote, Reporter};
@@ -56,6 +56,8 @@ impl Pushed {
 pub struct PushedRef {
     /// Which name.
     pub name: RefName,
+    /// The name of ours that was pushed; `None` for an id, and where one is deleted.
+    pub source: Option<RefName>,
     /// What it pointed to before.
     pub old: Option<Id>,
     /// What it was to point to; `None` to be deleted.
@@ -261,11 +263,7 @@ fn plan(
 ) -> Result<Vec<PushedRef>, SyncError> {
     let mut all: Vec<PushedRef> = Vec::new();
     let mut planned: HashMap<RefName, Option<Id>> = HashMap::new();
-    let there: HashMap<&str, Option<Id>> = listing
-        .names
-        .iter()
-        .map(|one| (one.name.as_str(), one.id))
-        .collect();
+    let there = listing.by_name();
     // Of several leases of a name the first counts.
     let leases: HashMap<&RefName, Option<Id>> = options
         .leases
@@ -273,7 +271,13 @@ fn plan(
         .rev()
         .map(|(name, id)| (name, *id))
         .collect();
-    for (name, new, force) in targets(store, listing, &options.refspecs)? {
+    for Target {
+        name,
+        source,
+        new,
+        force,
+    } in targets(store, &there, &options.refspecs)?
+    {
         match planned.insert(name.clone(), new) {
             None => {}
             Some(first) if first == new => continue,
@@ -283,7 +287,7 @@ fn plan(
                 )));
             }
         }
-        let old = there.get(name.as_str()).copied().flatten();
+        let old = there.find(name.as_str()).and_then(|one| one.id);
         let status = match (old, new, leases.get(&name)) {
             (old, _, Some(expected)) if old != *expected => PushStatus::Stale,
             (old, new, _) if old == new => PushStatus::UpToDate,
@@ -301,6 +305,7 @@ fn plan(
         };
         all.push(PushedRef {
             name,
+            source,
             old,
             new,
             status,
@@ -309,17 +314,26 @@ fn plan(
     Ok(all)
 }
 
-/// Each name of theirs with what it is to point to, and whether it may lose commits.
+/// A name of theirs, what it is to point to, and whether it may lose commits.
+struct Target {
+    name: RefName,
+    source: Option<RefName>,
+    new: Option<Id>,
+    force: bool,
+}
+
+/// Each name of theirs that is to move.
 fn targets(
     store: &dyn PackStore,
-    listing: &Listing,
+    there: &ByName<'_>,
     refspecs: &[Refspec],
-) -> Result<Vec<(RefName, Option<Id>, bool)>, SyncError> {
+) -> Result<Vec<Target>, SyncError> {
     let mut all = Vec::new();
     let (negative, positive): (Vec<&Refspec>, Vec<&Refspec>) =
         refspecs.iter().partition(|spec| spec.negative);
     let left_out = |name: &str| negative.iter().any(|spec| spec.fits(name).is_some());
     for spec in positive {
+        let force = spec.force;
         if spec.is_pattern() {
             for (name, id) in store.heads("refs/")? {
                 let Some(star) = spec
@@ -333,74 +347,113 @@ fn targets(
                     Some(_) => spec.target_of(star),
                 };
                 let bad = || SyncError::Invalid(format!("{spec} makes no name of {name}"));
-                all.push((target.ok_or_else(bad)?, Some(id), spec.force));
-            }
-            continue;
-        }
-        if spec.source.is_empty() {
-            let target = spec.target.as_deref().unwrap_or("");
-            // As in Git, a full name that is not there is gone already, and a short one is a mistake.
-            if !target.starts_with("refs/") && listing.resolve(target).is_none() {
-                return Err(SyncError::NoSuchName {
-                    name: target.into(),
+                all.push(Target {
+                    name: target.ok_or_else(bad)?,
+                    source: Some(name),
+                    new: Some(id),
+                    force,
                 });
             }
-            let name = theirs(listing, target, None)?;
-            all.push((name, None, spec.force));
             continue;
         }
-        let (source, id) = ours(store, &spec.source)?;
-        let name = match (&spec.target, &source) {
-            (Some(target), _) => theirs(listing, target, source.as_ref())?,
+        let target = spec.target.as_deref();
+        let (source, new) = match &spec.source[..] {
+            "" => (None, None),
+            text => {
+                let (source, id) = ours(store, text)?;
+                (source, Some(id))
+            }
+        };
+        let name = match (target, &source) {
+            (Some(target), _) => theirs(there, target, (source.as_ref(), new))?,
             (None, Some(source)) => source.clone(),
             (None, None) => {
                 return Err(SyncError::Invalid(format!(
-                    "{} is no name of ours: say which of theirs it becomes ({}:refs/heads/...)",
-                    spec.source, spec.source
+                    "{0} is no branch or tag of ours: say which name of theirs it becomes \
+                     ({0}:refs/heads/...)",
+                    spec.source
                 )));
             }
         };
-        all.push((name, Some(id), spec.force));
+        all.push(Target {
+            name,
+            source,
+            new,
+            force,
+        });
     }
     Ok(all)
 }
 
-/// A name of ours, possibly a short one, or an id.
+/// A name of ours, possibly a short one, or an id, of which the beginning is enough.
 fn ours(store: &dyn PackStore, text: &str) -> Result<(Option<RefName>, Id), SyncError> {
     for full in meanings(text) {
-        if let Ok(name) = RefName::new(&full)
-            && let Some(id) = store.head(&name)?
-        {
-            let name = if full == "HEAD" {
-                store.default_branch()?
-            } else {
-                name
-            };
+        let Ok(name) = RefName::new(&full) else {
+            continue;
+        };
+        let Some(id) = store.head(&name)? else {
+            continue;
+        };
+        if full != "HEAD" {
             return Ok((Some(name), id));
         }
+        // Unless it is detached, it is the branch that is pushed.
+        let branch = store.default_branch()?;
+        let is_there = store.head(&branch)? == Some(id);
+        return Ok((is_there.then_some(branch), id));
     }
-    match Id::from_hex(text.as_bytes()) {
-        Ok(id) if store.contains(&id)? => Ok((None, id)),
-        _ => Err(SyncError::Invalid(format!(
+    if let Ok(id) = Id::from_hex(text.as_bytes())
+        && store.contains(&id)?
+    {
+        return Ok((None, id));
+    }
+    let is_short = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let found = match is_short {
+        true => store.ids(&text.to_ascii_lowercase(), 2)?,
+        false => Vec::new(),
+    };
+    match found[..] {
+        [only] => Ok((None, only)),
+        [] => Err(SyncError::Invalid(format!(
             "{text} is no name and no object of ours"
+        ))),
+        _ => Err(SyncError::Invalid(format!(
+            "{text} begins the ids of several objects; give more digits"
         ))),
     }
 }
 
+/// Git's shortest abbreviation of an id.
+const SHORTEST: usize = 4;
+
 /// A name of theirs, possibly a short one: one that there is, or of the kind of the source.
-fn theirs(listing: &Listing, text: &str, source: Option<&RefName>) -> Result<RefName, SyncError> {
+fn theirs(
+    there: &ByName<'_>,
+    text: &str,
+    (source, new): (Option<&RefName>, Option<Id>),
+) -> Result<RefName, SyncError> {
     let invalid = |error: irmin::RefNameError| SyncError::Invalid(error.to_string());
     if text.starts_with("refs/") {
         return RefName::new(text).map_err(invalid);
     }
-    if let Some(RemoteRef { name, .. }) = listing.resolve(text)
+    if let Some(RemoteRef { name, .. }) = there.resolve(text)
         && name.as_str() != "HEAD"
     {
         return Ok(name.clone());
     }
-    let is_tag = source.is_some_and(|name| name.as_str().starts_with("refs/tags/"));
-    let kind = if is_tag { "tags" } else { "heads" };
-    RefName::new(&format!("refs/{kind}/{text}")).map_err(invalid)
+    if new.is_none() {
+        // As in Git, a full name that is not there is gone already, and a short one is a mistake.
+        return Err(SyncError::NoSuchName { name: text.into() });
+    }
+    let kinds = ["refs/heads/", "refs/tags/"].into_iter();
+    let kind = source.and_then(|name| kinds.clone().find(|kind| name.as_str().starts_with(kind)));
+    match kind {
+        Some(kind) => RefName::new(&format!("{kind}{text}")).map_err(invalid),
+        None => Err(SyncError::Invalid(format!(
+            "there is no {text} on the other side, and what is pushed is no branch or tag: say in \
+             full what it becomes (refs/heads/{text})"
+        ))),
+    }
 }
 
 /// Takes in what the server says of each name.

@@ -1,7 +1,6 @@
 //! Which names of theirs become which of ours, and moving ours.
 
-use std::collections::{BTreeMap, HashSet};
-
+use hashbrown::{HashMap, HashSet};
 use irmin::{Expect, Id, Kind, RefEdit, RefName, UpdateError};
 use irmin_packfile::PackStore;
 
@@ -19,6 +18,18 @@ pub(super) struct Match {
     pub id: Id,
     pub target: Option<RefName>,
     pub force: bool,
+    pub why: Why,
+}
+
+/// Why a name is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A refspec asks for it.
+    Asked,
+    /// It is a tag, and comes along.
+    Tag,
+    /// It is asked for, and another name of ours follows it.
+    Tracked,
 }
 
 /// What became of a name of ours.
@@ -66,20 +77,97 @@ pub(super) fn matches(
     options: &FetchOptions<'_>,
 ) -> Result<Vec<Match>, SyncError> {
     let all_tags: Refspec = "refs/tags/*:refs/tags/*".parse()?;
-    let mut specs: Vec<&Refspec> = options.refspecs.iter().collect();
-    if options.tags == Tags::All {
-        specs.push(&all_tags);
-    }
-    let left_out = |name: &str| {
-        specs
-            .iter()
-            .any(|spec| spec.negative && spec.fits(name).is_some())
+    let (negative, positive): (Vec<&Refspec>, Vec<&Refspec>) =
+        options.refspecs.iter().partition(|spec| spec.negative);
+    let mut asked = Asking {
+        negative,
+        targets: HashMap::new(),
+        all: Vec::new(),
     };
-    let mut all = Vec::new();
-    let mut targets: BTreeMap<RefName, Option<RefName>> = BTreeMap::new();
-    let mut add = |name: Option<RefName>, id, target: Option<RefName>, force| {
+    let there = listing.by_name();
+    for spec in positive {
+        if spec.is_pattern() {
+            asked.pattern(listing, spec, Why::Asked)?;
+            continue;
+        }
+        let target = spec.target.as_deref().map(ours).transpose()?;
+        let (name, id) = match there.resolve(&spec.source) {
+            Some(RemoteRef {
+                name, id: Some(id), ..
+            }) => (Some(name), *id),
+            _ => match Id::from_hex(spec.source.as_bytes()) {
+                Ok(id) if id.as_bytes().len() == listing.format.id_len() => (None, id),
+                _ => {
+                    return Err(SyncError::NoSuchName {
+                        name: spec.source.clone(),
+                    });
+                }
+            },
+        };
+        asked.add(name, id, target, spec.force, Why::Asked)?;
+    }
+    if options.tags == Tags::All {
+        asked.pattern(listing, &all_tags, Why::Tag)?;
+    }
+    let names: Vec<(&RefName, Id)> = (asked.all.iter())
+        .filter(|one| one.why == Why::Asked)
+        .filter_map(|one| Some((there.find(one.name.as_ref()?.as_str())?, one.id)))
+        .map(|(found, id)| (&found.name, id))
+        .collect();
+    for spec in options.tracking.iter().filter(|spec| !spec.negative) {
+        for (name, id) in &names {
+            let target = spec
+                .fits(name.as_str())
+                .and_then(|star| spec.target_of(star));
+            if target.is_some() {
+                asked.add(Some(name), *id, target, spec.force, Why::Tracked)?;
+            }
+        }
+    }
+    Ok(asked.all)
+}
+
+/// What is asked for so far.
+struct Asking<'a> {
+    negative: Vec<&'a Refspec>,
+    /// Names of ours, and whose they become.
+    targets: HashMap<RefName, Option<RefName>>,
+    all: Vec<Match>,
+}
+
+impl Asking<'_> {
+    fn pattern(&mut self, listing: &Listing, spec: &Refspec, why: Why) -> Result<(), SyncError> {
+        for one in &listing.names {
+            let (Some(id), Some(star)) = (one.id, spec.fits(one.name.as_str())) else {
+                continue;
+            };
+            let target = match &spec.target {
+                None => None,
+                Some(_) => match spec.target_of(star) {
+                    Some(target) => Some(target),
+                    None => return protocol(format!("{} makes no name here", one.name)),
+                },
+            };
+            self.add(Some(&one.name), id, target, spec.force, why)?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        name: Option<&RefName>,
+        id: Id,
+        target: Option<RefName>,
+        force: bool,
+        why: Why,
+    ) -> Result<(), SyncError> {
+        let fits = |spec: &&Refspec| name.is_some_and(|name| spec.fits(name.as_str()).is_some());
+        if self.negative.iter().any(fits) {
+            return Ok(());
+        }
+        let name = name.cloned();
         if let Some(target) = &target {
-            match targets.get(target) {
+            match self.targets.get(target) {
                 Some(first) if *first == name => return Ok(()),
                 Some(first) => {
                     return Err(SyncError::Invalid(format!(
@@ -88,54 +176,18 @@ pub(super) fn matches(
                         shown(&name),
                     )));
                 }
-                None => drop(targets.insert(target.clone(), name.clone())),
+                None => drop(self.targets.insert(target.clone(), name.clone())),
             }
         }
-        all.push(Match {
+        self.all.push(Match {
             name,
             id,
             target,
             force,
+            why,
         });
         Ok(())
-    };
-    for spec in specs.iter().filter(|spec| !spec.negative) {
-        if !spec.is_pattern() {
-            let target = spec.target.as_deref().map(ours).transpose()?;
-            let (name, id) = match listing.resolve(&spec.source) {
-                Some(RemoteRef {
-                    name, id: Some(id), ..
-                }) => (Some(name.clone()), *id),
-                _ => match Id::from_hex(spec.source.as_bytes()) {
-                    Ok(id) if id.as_bytes().len() == listing.format.id_len() => (None, id),
-                    _ => {
-                        return Err(SyncError::NoSuchName {
-                            name: spec.source.clone(),
-                        });
-                    }
-                },
-            };
-            add(name, id, target, spec.force)?;
-            continue;
-        }
-        for one in &listing.names {
-            let (Some(id), Some(star)) = (one.id, spec.fits(one.name.as_str())) else {
-                continue;
-            };
-            if left_out(one.name.as_str()) {
-                continue;
-            }
-            let target = match &spec.target {
-                None => None,
-                Some(_) => match spec.target_of(star) {
-                    Some(target) => Some(target),
-                    None => return protocol(format!("{} makes no name here", one.name)),
-                },
-            };
-            add(Some(one.name.clone()), id, target, spec.force)?;
-        }
     }
-    Ok(all)
 }
 
 fn shown(name: &Option<RefName>) -> &str {
@@ -187,6 +239,7 @@ pub(super) fn new_tags(
                     id,
                     target: Some(one.name.clone()),
                     force: false,
+                    why: Why::Tag,
                 },
             })
         })
@@ -310,16 +363,22 @@ fn prune(
     listing: &Listing,
     options: &FetchOptions<'_>,
 ) -> Result<Vec<RefMove>, SyncError> {
-    let theirs: HashSet<&str> = listing.names.iter().map(|one| one.name.as_str()).collect();
+    let theirs = listing.by_name();
+    let specs = options.refspecs.iter().filter(|spec| !spec.negative);
+    let (patterns, exact): (Vec<&Refspec>, Vec<&Refspec>) =
+        specs.partition(|spec| spec.is_pattern());
+    let mut by_target: HashMap<&str, Vec<&Refspec>> = HashMap::new();
+    for spec in exact {
+        let target = spec.target.as_deref().unwrap_or_default();
+        by_target.entry(target).or_default().push(spec);
+    }
     let mut pruned = Vec::new();
     for (name, id) in store.heads("refs/")? {
-        let mut sources = options
-            .refspecs
-            .iter()
-            .filter(|spec| !spec.negative)
+        let exact = by_target.get(name.as_str()).into_iter().flatten();
+        let mut sources = (patterns.iter().chain(exact))
             .filter_map(|spec| spec.source_of(name.as_str()))
             .peekable();
-        if sources.peek().is_some() && sources.all(|source| !theirs.contains(source.as_str())) {
+        if sources.peek().is_some() && sources.all(|source| theirs.find(&source).is_none()) {
             pruned.push(RefMove {
                 name,
                 old: Some(id),
@@ -333,4 +392,37 @@ fn prune(
         store.update(&edits)?;
     }
     Ok(pruned)
+}
+
+#[cfg(test)]
+mod tests {
+    use irmin::Format;
+
+    use super::*;
+
+    #[test]
+    fn names_are_looked_up_and_not_searched() {
+        const COUNT: usize = 100_000;
+        let name = |n: usize| RefName::new(&format!("refs/heads/b{n}")).unwrap();
+        let names = (0..COUNT).map(|n| RemoteRef {
+            name: name(n),
+            id: Some(Id::from_hex(format!("{n:040x}").as_bytes()).unwrap()),
+            peeled: None,
+            stands_for: None,
+        });
+        let listing = Listing {
+            format: Format::GitSha1,
+            names: names.collect(),
+        };
+        let specs = (0..COUNT).map(|n| format!("b{n}:refs/x/{n}").parse().unwrap());
+        let mut options = FetchOptions::new(specs.collect());
+        options.tracking = vec!["refs/heads/*:refs/y/*".parse().unwrap()];
+        let matches = matches(&listing, &options).unwrap();
+        assert_eq!(matches.len(), 2 * COUNT);
+        assert_eq!(
+            matches[COUNT - 1].target.as_ref().unwrap().as_str(),
+            "refs/x/99999"
+        );
+        assert_eq!(matches[COUNT].why, Why::Tracked);
+    }
 }
