@@ -133,8 +133,8 @@ pub fn clear(folder: &Path) {
 fn tidy(common: &Path) {
     let gc = common.join("gc.pid");
     for _ in 0..TRIES {
-        // Who collects writes a number into this once it is made.
-        match fs::metadata(&gc).is_ok_and(|found| found.len() == 0) {
+        // Who begins to collect puts it in its place right now.
+        match common.join("gc.pid.lock").exists() {
             true => thread::sleep(PAUSE),
             false => break,
         }

@@ -53,6 +53,7 @@ mod gc;
 mod give;
 mod graph;
 mod layout;
+mod lock;
 mod loose;
 mod notice;
 mod odb;

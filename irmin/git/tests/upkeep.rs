@@ -210,9 +210,20 @@ fn one_collection_at_a_time_and_locks_of_the_dead_mean_nothing() {
     assert!(!try_git(folder.path(), &["gc"]).status.success());
     let mut child = Command::new("true").spawn().unwrap();
     child.wait().unwrap();
-    fs::write(&lock, format!("{} {host}", child.id())).unwrap();
+    // Neither who is no more nor nobody at all, which a process leaves that is killed while it writes.
+    for left in [format!("{} {host}", child.id()), String::new(), "x".into()] {
+        fs::write(&lock, left).unwrap();
+        store.gc(GcOptions::default()).unwrap();
+        assert!(!lock.exists());
+    }
+    // Who is about to begin has this one, git too; it is waited for.
+    let beginning = lock.with_extension("pid.lock");
+    fs::write(&beginning, "").unwrap();
+    let error = store.gc(GcOptions::default()).unwrap_err();
+    assert!(matches!(error, BackendError::Locked { .. }), "{error}");
+    assert!(!try_git(folder.path(), &["gc"]).status.success());
+    fs::remove_file(beginning).unwrap();
     store.gc(GcOptions::default()).unwrap();
-    assert!(!lock.exists());
 }
 
 #[test]

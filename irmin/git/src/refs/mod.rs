@@ -1,7 +1,6 @@
 //! Names: loose files, `packed-refs`, symbolic names, locks and logs (gitrepository-layout(5)).
 
 mod list;
-mod lock;
 mod log;
 mod packed;
 mod update;
@@ -21,8 +20,8 @@ use rustix::io::Errno;
 use crate::Durability;
 use crate::error::{Result, corrupt, io, optional};
 use crate::layout::Layout;
+use crate::lock::Lock;
 use list::Folder;
-use lock::{Lock, NoLock};
 use packed::Packed;
 
 pub(crate) struct Refs {
@@ -83,13 +82,6 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         }
         Err(error) if crate::error::is_absent(&error) => Ok(None),
         Err(error) => Err(io("read", path)(error)),
-    }
-}
-
-fn blocked(path: &Path, error: NoLock) -> BackendError {
-    match error {
-        NoLock::Failed(error) => error,
-        NoLock::FileInTheWay => corrupt(path, "a file stands where its folder should be"),
     }
 }
 
@@ -202,14 +194,14 @@ impl Refs {
             return self.replace(&path, lines.concat().as_bytes());
         }
         // To Git an empty file is a history cut off nowhere, but cut off.
-        let _lock = Lock::take(&path).map_err(|error| blocked(&path, error))?;
+        let _lock = Lock::take(&path).map_err(|no| no.error(&path))?;
         optional(fs::remove_file(&path)).map_err(io("remove", &path))?;
         Ok(())
     }
 
     /// Writes a file anew under its lock.
     fn replace(&self, path: &Path, text: &[u8]) -> Result<()> {
-        let mut lock = Lock::take(path).map_err(|error| blocked(path, error))?;
+        let mut lock = Lock::take(path).map_err(|no| no.error(path))?;
         lock.write(text)?;
         crate::file::sync(&[lock.path()])?;
         lock.commit(path, false).map_err(io("replace", path))

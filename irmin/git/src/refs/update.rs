@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use irmin::raw::TagData;
 use irmin::{Id, Kind, RefEdit, RefName, UpdateError};
 
-use super::lock::{Lock, NoLock};
 use super::log::{prune, remove_empty};
 use super::packed::NewLine;
 use super::{Refs, Target, UNPOISONED};
 use crate::Durability;
 use crate::error::{Result, io, is_absent, refused};
 use crate::file;
+use crate::lock::{Lock, NoLock};
 use crate::odb::Odb;
 
 /// What only one thread at a time does.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use irmin::BackendError;
 
-use crate::error::{Result, io};
+use crate::error::{Result, corrupt, io};
 
 /// The lock on one file. Dropped, it is given up and nothing has changed.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     file: File,
     path: PathBuf,
     held: bool,
@@ -24,15 +24,25 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a lock was not taken.
 #[derive(Debug)]
-pub(super) enum NoLock {
+pub(crate) enum NoLock {
     /// A file stands where a folder is needed.
     FileInTheWay,
     Failed(BackendError),
 }
 
+impl NoLock {
+    /// What to tell of a file whose folder is always there.
+    pub(crate) fn error(self, target: &Path) -> BackendError {
+        match self {
+            NoLock::Failed(error) => error,
+            NoLock::FileInTheWay => corrupt(target, "a file stands where its folder should be"),
+        }
+    }
+}
+
 impl Lock {
     /// Locks `target`, making the folders above it.
-    pub(super) fn take(target: &Path) -> std::result::Result<Lock, NoLock> {
+    pub(crate) fn take(target: &Path) -> std::result::Result<Lock, NoLock> {
         let mut path = target.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -84,11 +94,11 @@ impl Lock {
     }
 
     /// Writes what the file will hold.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(io("write", &self.path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -97,7 +107,7 @@ impl Lock {
     /// `over`: there is a file already, and what was written is not on the disk. The two are exchanged:
     /// ext4 takes a rename over a file as a wish to have the new one written at once, which costs more
     /// than all the rest.
-    pub(super) fn commit(&mut self, target: &Path, over: bool) -> io::Result<()> {
+    pub(crate) fn commit(&mut self, target: &Path, over: bool) -> io::Result<()> {
         if over && exchange(&self.path, target) {
             // The lock holds the old value now, and is given up when dropped.
             return Ok(());
