@@ -1,5 +1,6 @@
 //! Giving out a pack: what is stored is copied as it is, compressed and as a delta, wherever the
-//! receiver will have the base.
+//! receiver will have the base. What lies alone, or whole in a small pack, is new: for it a delta is
+//! looked for.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -7,13 +8,11 @@ use std::sync::Arc;
 
 use irmin::Id;
 use irmin_packfile::zlib::Effort;
-use irmin_packfile::{
-    Base, GiveOptions, Given, MAX_DEPTH, PackError, Progress, Stage, Writer, Written,
-};
+use irmin_packfile::{Base, GiveOptions, Given, PackError, Progress, Stage, Writer, Written};
 
 use crate::error::Result;
 use crate::odb::{Odb, Packs};
-use crate::pack::{Pack, Reverse};
+use crate::pack::{Alike, Pack, Reverse};
 
 pub(crate) fn give(
     odb: &Odb,
@@ -50,6 +49,7 @@ pub(crate) fn write<W: Write>(
         wanted,
         bases: options.bases.iter().copied().collect(),
         by_offset: options.offset_deltas,
+        alike: Alike::new(odb.format()),
         writer: Writer::new(out, odb.format(), count, Effort::Usual),
         deltas: 0,
     };
@@ -70,6 +70,11 @@ pub(crate) fn write<W: Write>(
     let written = giving.writer.finish().map_err(PackError::Write)?;
     Ok((written, deltas))
 }
+
+/// A pack of fewer objects holds what came lately, which nobody has compared with much.
+const SMALL: u32 = 10_000;
+/// No chain is copied that is longer: what is new becomes the base of what was, collection by collection.
+const DEEPEST: u16 = 250;
 
 /// How far one of the objects has come.
 #[derive(Clone, Copy)]
@@ -92,6 +97,7 @@ struct Giving<'a, W> {
     wanted: HashMap<Id, State>,
     bases: HashSet<Id>,
     by_offset: bool,
+    alike: Alike,
     writer: Writer<W>,
     deltas: u32,
 }
@@ -104,6 +110,13 @@ struct Stored {
     base: Base,
     /// The object that it is a delta for.
     on: Option<Id>,
+}
+
+impl Stored {
+    /// Whether it lies whole in a small pack.
+    fn is_new(&self) -> bool {
+        self.on.is_none() && self.pack.index().is_ok_and(|index| index.count() < SMALL)
+    }
 }
 
 impl<W: Write> Giving<'_, W> {
@@ -135,23 +148,44 @@ impl<W: Write> Giving<'_, W> {
     }
 
     fn write(&mut self, id: &Id, stored: Option<Stored>) -> Result<(), PackError> {
-        let copied = match stored {
+        let copied = match stored.filter(|stored| !stored.is_new()) {
             Some(stored) => self.copy(id, &stored)?,
             None => None,
         };
         let state = match copied {
             Some(state) => state,
-            None => {
-                let Some((kind, data)) = self.odb.read(id)? else {
-                    return Err(PackError::Missing { id: *id });
-                };
-                let offset = self.writer.whole(*id, kind, &data);
-                let offset = offset.map_err(PackError::Write)?;
-                State::Written { offset, depth: 0 }
-            }
+            None => self.fresh(id)?,
         };
         self.wanted.insert(*id, state);
         Ok(())
+    }
+
+    /// Writes an object that is not copied, as a delta for one like it if there is one.
+    fn fresh(&mut self, id: &Id) -> Result<State, PackError> {
+        let Some((kind, data)) = self.odb.read(id)? else {
+            return Err(PackError::Missing { id: *id });
+        };
+        let marks = self.alike.marks(kind, &data);
+        let found = marks
+            .as_ref()
+            .and_then(|marks| self.alike.find(kind, &data, marks));
+        let written = match &found {
+            Some(found) => {
+                let base = match self.by_offset {
+                    true => Base::Offset(found.offset),
+                    false => Base::Id(found.base),
+                };
+                self.deltas += 1;
+                self.writer.delta(*id, base, &found.delta)
+            }
+            None => self.writer.whole(*id, kind, &data),
+        };
+        let offset = written.map_err(PackError::Write)?;
+        let depth = found.map_or(0, |found| found.depth);
+        if let Some(marks) = marks {
+            self.alike.note(kind, *id, &data, marks, (offset, depth));
+        }
+        Ok(State::Written { offset, depth })
     }
 
     /// Copies the entry as it is stored, if its base goes out too or is with the receiver.
@@ -159,7 +193,7 @@ impl<W: Write> Giving<'_, W> {
         let (base, depth) = match stored.on.map(|on| (on, self.wanted.get(&on))) {
             None => (stored.base, 0),
             Some((on, Some(State::Written { offset, depth }))) => {
-                if usize::from(*depth) >= MAX_DEPTH {
+                if *depth >= DEEPEST {
                     return Ok(None);
                 }
                 let base = match self.by_offset {

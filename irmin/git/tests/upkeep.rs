@@ -92,6 +92,42 @@ fn all_goes_to_one_pack_and_git_finds_nothing_wrong() {
 }
 
 #[test]
+fn what_lay_alone_becomes_deltas_that_take_about_what_gits_take() {
+    for (format, word) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().join("ours");
+        let init = format!("--object-format={word}");
+        git(folder.path(), &["init", "-q", "-b", "main", &init, "ours"]);
+        let mut lines: Vec<String> = (0..400u64)
+            .map(|n| format!("line {n}: {:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            .collect();
+        for n in 0..40 {
+            lines[n * 37 % 400] = format!("changed by {n}");
+            lines.insert(n * 11 % 400, format!("new in {n}"));
+            fs::write(at.join("text"), lines.join("\n")).unwrap();
+            fs::write(at.join(format!("f{n}")), format!("{n}")).unwrap();
+            git(&at, &["add", "-A"]);
+            git(&at, &["commit", "-q", "-m", &format!("{n}")]);
+        }
+        let size = |at: &Path| -> u64 {
+            let packs = fs::read_dir(at.join("objects/pack")).unwrap();
+            let packs = packs.map(|file| file.unwrap().path());
+            let packs = packs.filter(|path| path.extension().is_some_and(|last| last == "pack"));
+            packs.map(|path| path.metadata().unwrap().len()).sum()
+        };
+        git(folder.path(), &["clone", "-q", "--bare", "ours", "theirs"]);
+        let theirs = folder.path().join("theirs");
+        git(&theirs, &["repack", "-q", "-a", "-d", "-f"]);
+        let store = Git::open(&at).unwrap();
+        assert_eq!(store.format(), format);
+        store.gc(GcOptions::default()).unwrap();
+        let (ours, theirs) = (size(&at.join(".git")), size(&theirs));
+        assert!(ours * 4 <= theirs * 5, "{ours} bytes, and git's {theirs}");
+        fsck(&at);
+    }
+}
+
+#[test]
 fn what_nothing_leads_to_stays_two_weeks_and_what_it_leads_to_with_it() {
     for (format, _) in FORMATS {
         let (folder, store) = history(format, 30);

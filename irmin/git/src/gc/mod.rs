@@ -88,7 +88,7 @@ impl<T> Listed<T> {
 
 impl Git {
     /// Puts all objects that names, logs of names, indexes of work trees and what a merge or fetch left
-    /// (`MERGE_HEAD` and its like) lead to into one pack, with deltas where there were some, deletes
+    /// (`MERGE_HEAD` and its like) lead to into one pack, as deltas where that is shorter, deletes
     /// the packs and loose files they were in, and writes the commit-graph. What nothing leads to is
     /// kept as [`GcOptions::prune`] says, with what it leads to, in a cruft pack as Git's.
     ///
