@@ -64,8 +64,10 @@ pub enum Command {
     /// Commit the removal of files
     Rm(Rm),
     /// List the names in a directory
+    #[command(after_help = LS)]
     Ls(List),
     /// List all files below a directory, with their paths
+    #[command(after_help = TREE)]
     Tree(List),
     /// Show the commits of a name, the latest first
     Log(Log),
@@ -80,8 +82,10 @@ pub enum Command {
     /// Print every change of a branch as it happens
     Watch(Watch),
     /// Print the history as a graph for Graphviz
+    #[command(after_help = DOT)]
     Dot(Graph),
     /// Draw the history as an SVG image
+    #[command(after_help = SVG)]
     Svg(Graph),
     /// Give back the space of what no name leads to
     Gc(Gc),
@@ -106,8 +110,10 @@ pub enum Command {
     /// Make a token for `irmin serve --tokens`
     Token(Token),
     /// Answer a clone or fetch on standard input and output, as git-upload-pack does for ssh
+    #[command(after_help = serve::UPLOAD_PACK)]
     UploadPack(Pipe),
     /// Answer a push on standard input and output, as git-receive-pack does for ssh
+    #[command(after_help = serve::RECEIVE_PACK)]
     ReceivePack(Pipe),
     /// Print a script that completes this command's words in a shell
     Completion(Completion),
@@ -268,18 +274,24 @@ pub struct Rm {
     pub commit: Commit,
 }
 
-/// `irmin ls`, `irmin tree`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "A directory's name is shown with a slash. Names with control characters are quoted as Git quotes
+const LS: &str = "A directory's name is shown with a slash. Names with control characters are quoted as Git quotes
 them.
 
 Examples:
   irmin ls
   irmin ls greeting --at v1.0
-  irmin ls --last-modified                  when each was last changed, and by which commit
-  irmin tree --json"
-)]
+  irmin ls --last-modified                  when each was last changed, and by which commit";
+
+const TREE: &str = "Paths begin at the root, also below a directory. Those with control characters are quoted as Git
+quotes them.
+
+Examples:
+  irmin tree
+  irmin tree greeting --at v1.0
+  irmin tree --json                         with modes and ids";
+
+/// `irmin ls`, `irmin tree`.
+#[derive(Debug, Args)]
 pub struct List {
     /// The directory [default: the root]
     pub path: Option<OsString>,
@@ -296,7 +308,7 @@ pub struct List {
 #[command(after_help = "Examples:
   irmin log
   irmin log main~10 -n 5
-  irmin log -- greeting/en farewell         the commits that changed one of these files or directories
+  irmin log -- greeting/en farewell         the commits that changed one of these
   irmin log topic -n 1 -- greeting/en       the one that last modified it")]
 pub struct Log {
     /// Where to begin
@@ -403,8 +415,8 @@ pub struct Diff {
     after_help = "The first line is where the branch is now, and every further one is a move of it, with its position
 and the ids of the commits before and after (- for none); the files that differ follow, as in diff.
 Moves are noticed whoever makes them, git included, at once where the system tells of changed files
-and else within a tenth of a second. Who reads slowly
-skips states in between, and always gets the last one.
+and else within a tenth of a second. Who reads slowly skips states in between, and always gets the
+last one.
 
 Examples:
   irmin watch
@@ -445,12 +457,16 @@ impl FromStr for After {
     }
 }
 
+const DOT: &str = "Examples:
+  irmin dot | dot -Tsvg > history.svg
+  irmin dot main topic -n 100";
+
+const SVG: &str = "Examples:
+  irmin svg > history.svg                   drawn by irmin itself, for light and dark pages
+  irmin svg main topic -n 100 > history.svg";
+
 /// `irmin dot`, `irmin svg`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  irmin dot | dot -Tsvg > history.svg
-  irmin dot main topic -n 100
-  irmin svg > history.svg                   drawn by irmin itself, for light and dark pages")]
 pub struct Graph {
     /// Where to begin [default: all branches and tags]
     pub names: Vec<String>,

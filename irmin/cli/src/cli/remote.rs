@@ -10,11 +10,12 @@ use super::Says;
 /// `irmin clone`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "URL is http://, https://, ssh://, git://, HOST:PATH or a folder; irmin+ssh:// is ssh:// to a host where
-irmin answers, as it must for a native store. Since irmin touches no work tree, the new folder is the repository itself (bare), of the format of the other side; its
-branches stand under refs/remotes/origin/, and only that of its HEAD is made here too.
-`git worktree add` or `git clone` of it gives files. For a server that asks who you are: set
-IRMIN_TOKEN to a token, put user and password into the URL, or set up `git credential`.
+    after_help = "URL is http://, https://, ssh://, git://, HOST:PATH or a folder; irmin+ssh:// is ssh:// to a host
+where irmin answers, as it must for a native store. Since irmin touches no work tree, the new folder
+is the repository itself (bare), of the format of the other side; its branches stand under
+refs/remotes/origin/, and only that of its HEAD is made here too. `git worktree add` or `git clone`
+of it gives files. For a server that asks who you are: set IRMIN_TOKEN to a token, put user and
+password into the URL, or set up `git credential`.
 
 Examples:
   irmin clone https://example.org/notes.git

@@ -10,7 +10,7 @@ use clap::Args;
 #[command(
     after_help = "Prints the address as soon as it answers, and ends at SIGINT or SIGTERM with 0, after requests
 under way are done. Git finds the repository at URL/NAME.git (clone, fetch, push), programs find the
-JSON interface at URL/api/v1; `irmin-serve`'s front page describes it.
+JSON interface at URL/api/v1; the book's page on sync tells of it.
 
 Without tokens everybody who reaches the port may do everything, so that an address of another
 interface than the loopback one needs --tokens or --open-to-all. Tokens go over the network as they
@@ -77,18 +77,22 @@ pub struct Token {
     pub write: Vec<String>,
 }
 
-/// `irmin upload-pack`, `irmin receive-pack`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "For the far side of an ssh connection: Git is told to run it there. A push to a Git repository is
-taken by git's own receive-pack if git is installed, so that its hooks run and its settings receive.* hold;
-if it is not, a repository with any of these is not pushed to.
+pub const UPLOAD_PACK: &str = "For the far side of an ssh connection: Git is told to run it there.
 
 Examples:
   irmin upload-pack notes                   what the far side runs
-  git clone --upload-pack 'irmin upload-pack' host:notes
-  git push --receive-pack 'irmin receive-pack' host:notes main"
-)]
+  git clone --upload-pack 'irmin upload-pack' host:notes";
+
+pub const RECEIVE_PACK: &str = "For the far side of an ssh connection: Git is told to run it there. A push to a Git repository is
+taken by git's own receive-pack if git is installed, so that its hooks run and its settings
+receive.* hold; if it is not, a repository with any of these is not pushed to.
+
+Examples:
+  irmin receive-pack notes                  what the far side runs
+  git push --receive-pack 'irmin receive-pack' host:notes main";
+
+/// `irmin upload-pack`, `irmin receive-pack`.
+#[derive(Debug, Args)]
 pub struct Pipe {
     /// The repository, or the folder that holds it
     pub folder: PathBuf,

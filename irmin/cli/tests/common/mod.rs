@@ -41,6 +41,11 @@ impl Place {
 
     /// A program in this folder that nothing of this machine's settings touches.
     pub fn command(&self, program: &str) -> Command {
+        Place::command_in(self.path(), program)
+    }
+
+    /// The same in that folder, which is its home.
+    pub fn command_in(folder: &Path, program: &str) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GIT_") {
@@ -48,9 +53,9 @@ impl Place {
             }
         }
         command
-            .current_dir(self.path())
+            .current_dir(folder)
             .stdin(Stdio::null())
-            .env("HOME", self.path())
+            .env("HOME", folder)
             .env("TZ", "UTC")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -70,7 +75,7 @@ impl Place {
 
     /// Runs `irmin`: exit code, standard output, standard error.
     pub fn try_irmin(&self, args: &[&str]) -> (i32, String, String) {
-        parts(self.irmin_command(args).output().unwrap())
+        ended(self.irmin_command(args))
     }
 
     /// Runs `irmin`, which must succeed; its standard output without the last line end.
@@ -90,7 +95,7 @@ impl Place {
 
     /// Runs `git`: exit code, standard output, standard error.
     pub fn try_git(&self, args: &[&str]) -> (i32, String, String) {
-        parts(self.git_command(args).output().expect("git is installed"))
+        ended(self.git_command(args))
     }
 
     /// Runs `git`, which must succeed; its standard output without the last line end.
@@ -120,6 +125,11 @@ pub fn feed(mut command: Command, input: &[u8]) -> (i32, String, String) {
     stdin.write_all(input).unwrap();
     drop(stdin);
     parts(child.wait_with_output().unwrap())
+}
+
+/// Runs a command: exit code, standard output, standard error.
+pub fn ended(mut command: Command) -> (i32, String, String) {
+    parts(command.output().expect("it is installed"))
 }
 
 fn parts(output: Output) -> (i32, String, String) {
