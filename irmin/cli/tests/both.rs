@@ -50,6 +50,21 @@ struct Middle {
 /// The ways to it: through git's servers, and through ours.
 const WAYS: [&str; 6] = ["file", "ssh", "daemon", "http", "irmin-ssh", "irmin-http"];
 
+/// A folder with an ssh that goes nowhere. What it finds at the host `irmin` is our server, and no git.
+fn ssh() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\ncase \"$1\" in\n\
+         irmin) command=\"${{2#git-}}\"; PATH=; eval \"{} ${{command#irmin }}\";;\n\
+         *) exec sh -c \"$2\";;\nesac\n",
+        env!("CARGO_BIN_EXE_irmin")
+    );
+    let program = folder.path().join("ssh");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    folder
+}
+
 impl Middle {
     fn new(format: &str, made_by: Program) -> Middle {
         let place = match made_by {
@@ -65,17 +80,7 @@ impl Middle {
             place.git(&["config", key, value]);
         }
         place.irmin(&["set", "begin", "x"]);
-        let ssh = tempfile::tempdir().unwrap();
-        // An ssh that goes nowhere. What it finds at the host `irmin` is our server, and no git.
-        let script = format!(
-            "#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\ncase \"$1\" in\n\
-             irmin) command=\"{} ${{2#git-}}\"; PATH=; eval \"$command\";;\n\
-             *) exec sh -c \"$2\";;\nesac\n",
-            env!("CARGO_BIN_EXE_irmin")
-        );
-        let program = ssh.path().join("ssh");
-        std::fs::write(&program, script).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let ssh = ssh();
         let daemon = cgi::daemon(place.path());
         let cgi = cgi::Cgi::serve(place.path(), None);
         let served = Served::new(&place, &[]);
@@ -273,4 +278,51 @@ fn none_is_lost_where_git_and_we_write_at_once_by_every_way_in_sha1() {
 #[test]
 fn none_is_lost_where_git_and_we_write_at_once_by_every_way_in_sha256() {
     all_write_at_once("sha256", Program::Irmin);
+}
+
+#[test]
+fn none_is_lost_where_clones_of_a_native_store_push_at_once_to_its_server() {
+    let middle = Place::new("native", &["--bare"]);
+    middle.irmin(&["set", "begin", "x"]);
+    let served = Served::new(&middle, &[]);
+    // One program writes in a native store: who comes beside the server is told so, and waits for it.
+    let (code, _, error) = middle.try_irmin(&["set", "beside", "x"]);
+    assert!(code == 3 && error.contains("irmin serve"), "{error}");
+    let client = |at: &Place, name: &str| -> Vec<String> {
+        at.irmin(&["clone", &served.git(), "."]);
+        let push = |n: usize| {
+            let mine = at.irmin(&["set", name, &n.to_string()]);
+            for _ in 0..PATIENCE {
+                at.irmin(&["pull", "origin", "main"]);
+                let (code, said, error) = at.try_irmin(&["push", "origin", "main"]);
+                if code == 0 {
+                    return mine;
+                }
+                assert!(code == 1 && said.contains("refused"), "{said}{error}");
+            }
+            panic!("{name}: always overtaken");
+        };
+        (0..2 * ROUNDS).map(push).collect()
+    };
+    let clones = ["a", "b", "c", "d"].map(|name| (name, Place(tempfile::tempdir().unwrap())));
+    let taken: Vec<String> = std::thread::scope(|threads| {
+        let threads: Vec<_> = clones
+            .iter()
+            .map(|(name, at)| threads.spawn(|| client(at, name)))
+            .collect();
+        let ended = threads.into_iter().map(|thread| thread.join());
+        ended.flat_map(Result::unwrap).collect()
+    });
+    drop(served);
+    let log = middle.irmin(&["log", "main", "--json"]);
+    for id in &taken {
+        assert!(
+            log.contains(&format!("\"commit\":\"{id}\"")),
+            "{id} is lost"
+        );
+    }
+    assert_eq!(middle.irmin(&["fsck"]), "");
+    for (name, at) in &clones {
+        assert_eq!(at.irmin(&["fsck"]), "", "{name}");
+    }
 }
