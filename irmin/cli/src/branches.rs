@@ -72,20 +72,21 @@ fn list(place: &Place, out: &mut Output) -> Result<u8> {
             continue;
         };
         let is_current = *branch.name() == current;
-        let subject = first_line(&head.message());
+        let message = head.message();
         match out.json {
             true => out.value(&json!({
                 "branch": branch.name().short(),
                 "commit": head.id().to_string(),
-                "subject": subject,
+                "subject": message.lines().next().unwrap_or_default(),
                 "current": is_current,
             }))?,
             false => out.line(
                 format!(
-                    "{} {} {} {subject}",
+                    "{} {} {} {}",
                     if is_current { '*' } else { ' ' },
                     harmless(branch.name().short()),
                     head.id(),
+                    first_line(&message),
                 )
                 .trim_end(),
             )?,

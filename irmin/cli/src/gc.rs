@@ -21,7 +21,7 @@ pub fn gc(place: &Place, out: &mut Output) -> Result<u8> {
             })?;
             match out.json {
                 true => out.value(&json!({
-                    "objects": done.objects,
+                    "packed": done.objects,
                     "kept": done.kept,
                     "dropped": done.dropped,
                     "packs": done.packs,
@@ -47,8 +47,8 @@ pub fn gc(place: &Place, out: &mut Output) -> Result<u8> {
             };
             match out.json {
                 true => out.value(&json!({
-                    "objects": done.objects,
                     "packed": done.packed,
+                    "dropped": done.objects,
                     "segments": done.segments,
                     "moved": done.moved,
                 }))?,

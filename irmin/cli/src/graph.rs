@@ -148,15 +148,16 @@ pub fn dot(place: &Place, graph: &Graph, out: &mut Output) -> Result<u8> {
 
 fn show(node: &Node, out: &mut Output) -> Result<()> {
     let id = node.commit.id().to_string();
-    let subject = node.subject();
     if out.json {
+        let message = node.commit.message();
+        let subject = message.lines().next().unwrap_or_default();
         let parents: Vec<_> = node.parents.iter().map(ToString::to_string).collect();
         out.value(&json!({
             "commit": id, "parents": parents, "names": node.names, "subject": subject,
         }))?;
         return Ok(());
     }
-    let mut label = format!("{} {}", &id[..7], escaped(&subject));
+    let mut label = format!("{} {}", &id[..7], escaped(&node.subject()));
     let mut style = "";
     if !node.names.is_empty() {
         let names: Vec<_> = node.names.iter().map(|name| escaped(name)).collect();

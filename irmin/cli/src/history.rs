@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Lcas, Log};
 use crate::failure::Result;
-use crate::output::{Output, harmless};
+use crate::output::{Output, harmless, put};
 use crate::place::Place;
 use crate::tree::path;
 
@@ -76,22 +76,23 @@ pub fn date(signature: &Signature) -> String {
 
 fn commit_value(commit: &Commit) -> Value {
     let who = |signature: &Signature| {
-        json!({
-            "name": String::from_utf8_lossy(signature.name()),
-            "email": String::from_utf8_lossy(signature.email()),
-            "seconds": signature.seconds(),
-            "zone": String::from_utf8_lossy(signature.zone()),
-        })
+        let mut who = json!({ "seconds": signature.seconds() });
+        put(&mut who, "name", signature.name());
+        put(&mut who, "email", signature.email());
+        put(&mut who, "zone", signature.zone());
+        who
     };
     let parents = commit.parents().iter().map(ToString::to_string);
-    json!({
+    let mut value = json!({
         "commit": commit.id().to_string(),
         "tree": commit.tree().id().to_string(),
         "parents": parents.collect::<Vec<_>>(),
         "author": who(&commit.data().author),
         "committer": who(&commit.data().committer),
-        "message": commit.message(),
-    })
+    });
+    let message = commit.data().message.as_deref();
+    put(&mut value, "message", message.unwrap_or_default());
+    value
 }
 
 /// `irmin lcas`.

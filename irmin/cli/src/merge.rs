@@ -145,7 +145,7 @@ fn conflicts(conflicts: &[Conflict], out: &mut Output) -> Result<u8> {
         match (out.json, is_of_entries) {
             (true, _) => {
                 let mut value = json!({ "why": why, "base": base, "ours": ours, "theirs": theirs });
-                put(&mut value, "conflict", "conflict_hex", path);
+                put(&mut value, "path", path);
                 out.value(&value)?;
             }
             (false, true) => drop(lines.insert(path)),

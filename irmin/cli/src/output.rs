@@ -129,13 +129,13 @@ fn octal(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Adds bytes to a JSON object: as `key` if they are text, else in hexadecimal digits as `other`.
-pub fn put(object: &mut Value, key: &str, other: &str, bytes: &[u8]) {
+/// Adds bytes to a JSON object: as `key` if they are text, else in hexadecimal digits as `key_hex`.
+pub fn put(object: &mut Value, key: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => object[key] = text.into(),
         Err(_) => {
             let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-            object[other] = digits.collect::<String>().into();
+            object[format!("{key}_hex")] = digits.collect::<String>().into();
         }
     }
 }

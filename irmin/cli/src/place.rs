@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use serde_json::json;
 use crate::cli::{Init, ObjectFormat, StoreFormat};
 use crate::config::{self, Config};
 use crate::failure::{Failure, Result};
-use crate::output::{Output, quoted};
+use crate::output::{Output, put, quoted};
 use crate::remote::expanded;
 use crate::signals::{self, Begun, Guard};
 
@@ -231,7 +232,11 @@ pub fn init(init: &Init, repo: Option<&Path>, out: &mut Output) -> Result<u8> {
     let place = Place::make(path, format, init.bare)?;
     let folder = fs::canonicalize(&place.folder).unwrap_or(place.folder);
     match out.json {
-        true => out.value(&json!({ "repository": folder.to_string_lossy() }))?,
+        true => {
+            let mut value = json!({});
+            put(&mut value, "repository", folder.as_os_str().as_bytes());
+            out.value(&value)?;
+        }
         false => out.line(format_args!(
             "made an empty repository in {}",
             shown(&folder)

@@ -47,7 +47,7 @@ pub fn get(place: &Place, get: &Get, out: &mut Output) -> Result<u8> {
             match out.json {
                 true => {
                     let mut value = entry_value(path.as_bytes(), &entry);
-                    put(&mut value, "text", "hex", &contents);
+                    put(&mut value, "text", &contents);
                     out.value(&value)?;
                 }
                 false => out.contents(&contents)?,
@@ -95,13 +95,13 @@ impl Item {
         Item { path, shown, entry }
     }
 
-    /// `[key, key_hex]`: what its name is called in JSON.
-    fn put(&self, keys: [&str; 2], modified: Option<&Commit>, out: &mut Output) -> Result<()> {
+    /// `key`: what its name is called in JSON.
+    fn put(&self, key: &str, modified: Option<&Commit>, out: &mut Output) -> Result<()> {
         let name = &self.path[self.shown..];
         let time = modified.map(|commit| &commit.data().committer);
         if out.json {
             let mut value = mode_and_id(&self.entry);
-            put(&mut value, keys[0], keys[1], name);
+            put(&mut value, key, name);
             if let (Some(commit), Some(time)) = (modified, time) {
                 value["commit"] = json!(commit.id().to_string());
                 value["seconds"] = json!(time.seconds());
@@ -124,13 +124,13 @@ impl Item {
 /// Shows entries, with the commits that last modified them if they are wanted.
 fn put_all(
     items: impl Iterator<Item = Result<Item>>,
-    keys: [&str; 2],
+    key: &str,
     modified: Option<&Commit>,
     out: &mut Output,
 ) -> Result<u8> {
     let Some(commit) = modified else {
         for item in items {
-            item?.put(keys, None, out)?;
+            item?.put(key, None, out)?;
         }
         return Ok(0);
     };
@@ -138,7 +138,7 @@ fn put_all(
     let paths = items.iter().map(|item| Path::new(&item.path));
     let paths = paths.collect::<std::result::Result<Vec<_>, _>>()?;
     for (item, modified) in items.iter().zip(commit.last_modified(&paths)?) {
-        item.put(keys, modified.as_ref(), out)?;
+        item.put(key, modified.as_ref(), out)?;
     }
     Ok(0)
 }
@@ -151,7 +151,7 @@ pub fn ls(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
         Ok(Item::new(&path, &name, entry))
     });
     let modified = list.last_modified.then_some(&commit);
-    put_all(items, ["name", "name_hex"], modified, out)
+    put_all(items, "name", modified, out)
 }
 
 /// `irmin tree`.
@@ -163,7 +163,7 @@ pub fn tree(place: &Place, list: &List, out: &mut Output) -> Result<u8> {
         Ok(Item { shown: 0, ..item })
     });
     let modified = list.last_modified.then_some(&commit);
-    put_all(items, ["path", "path_hex"], modified, out)
+    put_all(items, "path", modified, out)
 }
 
 /// `irmin diff`.
@@ -208,7 +208,7 @@ pub fn difference_value(difference: &Difference) -> Value {
         "old": side(&difference.old),
         "new": side(&difference.new),
     });
-    put(&mut value, "path", "path_hex", difference.path.as_bytes());
+    put(&mut value, "path", difference.path.as_bytes());
     value
 }
 
@@ -222,6 +222,6 @@ pub fn mode_and_id(entry: &Entry) -> Value {
 
 fn entry_value(path: &[u8], entry: &Entry) -> Value {
     let mut value = mode_and_id(entry);
-    put(&mut value, "path", "path_hex", path);
+    put(&mut value, "path", path);
     value
 }

@@ -50,7 +50,7 @@ pub fn watch(place: &Place, watch: &cli::Watch, out: &mut Output) -> Result<u8> 
     match out.json {
         true => out.value(&json!({
             "sequence": start.sequence,
-            "branch": branch.name().as_str(),
+            "branch": branch.name().short(),
             "commit": start.head.map(|id| id.to_string()),
         }))?,
         false => out.line(format_args!("{} at {}", start.sequence, shown(start.head)))?,

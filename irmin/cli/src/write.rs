@@ -44,7 +44,7 @@ pub fn done(place: &Place, branch: &Branch, commit: &Commit, out: &mut Output) -
         true => out.value(&json!({
             "commit": commit.id().to_string(),
             "tree": commit.tree().id().to_string(),
-            "branch": branch.name().as_str(),
+            "branch": branch.name().short(),
         }))?,
         false => out.line(commit.id())?,
     }

@@ -190,7 +190,7 @@ fn a_conflict_leaves_the_branch_and_exits_with_1() {
     assert_eq!(place.git(&["for-each-ref"]), before);
     let (code, out, _) = place.try_irmin(&["merge", "--dry-run", "main", "topic", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &value["conflict"]), (1, &"f".into()));
+    assert_eq!((code, &value["path"]), (1, &"f".into()));
     for (side, name) in [("base", "main~"), ("ours", "main"), ("theirs", "topic")] {
         let id = place.git(&["rev-parse", &format!("{name}:f")]);
         assert_eq!(value[side]["id"], id, "{side}");

@@ -27,7 +27,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "PATH")]
     pub repo: Option<PathBuf>,
 
-    /// Write one JSON object a line
+    /// Write JSON objects, one a line
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -41,6 +41,10 @@ const HELP: &str = "Examples:
 
 A NAME is what Git takes: a branch or tag, HEAD or @, a full or abbreviated id, with ~3, ^2 or
 ^{} behind it. A PATH begins at the root of the tree. Work trees and the index are not touched.
+
+With --json each line is an object, whose fields the help of a command tells. Ids are full, seconds
+count from 1970, null is for what is not there. Bytes that are no UTF-8 stand in hexadecimal digits
+under the field's name with _hex behind it. Errors are told in words on standard error.
 
 Exit codes:
   0  done
@@ -153,7 +157,10 @@ pub struct Completion {
 
 /// `irmin init`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "JSON:
+  repository                              its folder
+
+Examples:
   irmin init
   irmin init notes --object-format sha256
   irmin init --bare /srv/notes.git
@@ -196,7 +203,10 @@ pub enum ObjectFormat {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints the bytes as they are; on a terminal, control characters are shown escaped.
-With --json the contents are in \"text\", or in hexadecimal digits in \"hex\" if they are no text.
+
+JSON:
+  path, mode, id                          mode as Git writes it; id may be null in a native store
+  text                                    what is in it
 
 Examples:
   irmin get greeting/en
@@ -238,6 +248,9 @@ pub struct Commit {
     after_help = "Prints the id of the commit; if nothing is different, none is made, and the id is that of the
 last one. A file that is there keeps its mode. The author is the one that Git would name.
 
+JSON:
+  commit, tree, branch                    what the branch holds now
+
 Examples:
   irmin set greeting/en hello
   echo hello | irmin set greeting/en -m 'Greet in English'
@@ -258,6 +271,9 @@ pub struct Set {
 #[command(
     after_help = "Removes all of the paths in one commit, or none if one of them is not there.
 
+JSON:
+  commit, tree, branch                    what the branch holds now
+
 Examples:
   irmin rm greeting/en
   irmin rm -r greeting drafts -m 'Clean up'"
@@ -277,6 +293,10 @@ pub struct Rm {
 const LS: &str = "A directory's name is shown with a slash. Names with control characters are quoted as Git quotes
 them.
 
+JSON:
+  name, mode, id                          mode as Git writes it; id may be null in a native store
+  commit, seconds                         what last changed it, and when (--last-modified)
+
 Examples:
   irmin ls
   irmin ls greeting --at v1.0
@@ -284,6 +304,10 @@ Examples:
 
 const TREE: &str = "Paths begin at the root, also below a directory. Those with control characters are quoted as Git
 quotes them.
+
+JSON:
+  path, mode, id                          mode as Git writes it; id may be null in a native store
+  commit, seconds                         what last changed it, and when (--last-modified)
 
 Examples:
   irmin tree
@@ -305,7 +329,11 @@ pub struct List {
 
 /// `irmin log`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "JSON:
+  commit, tree, parents, message
+  author, committer                       name, email, seconds, zone
+
+Examples:
   irmin log
   irmin log main~10 -n 5
   irmin log -- greeting/en farewell         the commits that changed one of these
@@ -324,7 +352,11 @@ pub struct Log {
 
 /// `irmin branches`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "JSON:
+  branch, commit, subject, current        one of the list
+  branch, commit, tree                    what was made or deleted
+
+Examples:
   irmin branches
   irmin branches --create topic --at v1.0
   irmin branches --delete topic")]
@@ -348,6 +380,9 @@ pub struct Branches {
 #[command(
     after_help = "Exits with 1 if there is none: the histories are unrelated.
 
+JSON:
+  commit
+
 Examples:
   irmin lcas main topic
   irmin lcas v1.0 main~3"
@@ -370,6 +405,10 @@ with the name of its side. --json has the reason, and what the three sides have 
 Prints the id of the commit that the branch is at afterwards. On a conflict the branch stays where
 it is; the paths in conflict are printed, one a line, and the exit code is 1. --dry-run changes
 nothing at all: it prints the id of the merged tree, or the paths in conflict.
+
+JSON:
+  commit, tree, branch                    what the branch holds now; with --dry-run only the tree
+  path, why, base, ours, theirs           a conflict, where each side is null or mode, id
 
 Examples:
   irmin merge topic
@@ -397,6 +436,9 @@ pub struct Merge {
     after_help = "A is for a file that was added, D for one that was deleted, M for other contents or another mode,
 T for a file that became a link or module or the other way round. Exits with 0 in any case.
 
+JSON:
+  status, path, old, new                  old and new are null or mode, id
+
 Examples:
   irmin diff main~1                         what the last commit changed
   irmin diff v1.0 main --json"
@@ -417,6 +459,11 @@ and the ids of the commits before and after (- for none); the files that differ 
 Moves are noticed whoever makes them, git included, at once where the system tells of changed files
 and else within a tenth of a second. Who reads slowly skips states in between, and always gets the
 last one.
+
+JSON:
+  sequence, branch, commit                where it is now
+  sequence, old, new, changes             a move
+  status, path, old, new                  one of its changes: old and new are null or mode, id
 
 Examples:
   irmin watch
@@ -457,11 +504,17 @@ impl FromStr for After {
     }
 }
 
-const DOT: &str = "Examples:
+const DOT: &str = "JSON:
+  commit, parents, names, subject
+
+Examples:
   irmin dot | dot -Tsvg > history.svg
   irmin dot main topic -n 100";
 
-const SVG: &str = "Examples:
+const SVG: &str = "JSON:
+  svg                                     the whole image
+
+Examples:
   irmin svg > history.svg                   drawn by irmin itself, for light and dark pages
   irmin svg main topic -n 100 > history.svg";
 

@@ -17,6 +17,9 @@ refs/remotes/origin/, and only that of its HEAD is made here too. `git worktree 
 of it gives files. For a server that asks who you are: set IRMIN_TOKEN to a token, put user and
 password into the URL, or set up `git credential`.
 
+JSON:
+  repository, objects                     its folder, and how many objects came
+
 Examples:
   irmin clone https://example.org/notes.git
   irmin clone --depth 1 host:notes.git notes
@@ -84,6 +87,9 @@ pub struct HowMuch {
 and the new id. A name that would lose commits stays (and the exit code is 1) unless its refspec
 begins with +. Remotes are read from the configuration, as git remote writes it.
 
+JSON:
+  name, status, old, new, why             why is null unless it stays
+
 Examples:
   irmin fetch
   irmin fetch --all --prune
@@ -108,6 +114,11 @@ pub struct Fetch {
 #[command(
     after_help = "Fetches, and merges as `irmin merge` does: prints the id of the commit that the branch is at
 afterwards, or the paths in conflict, and then the branch stays where it is and the exit code is 1.
+
+JSON:
+  name, status, old, new, why             a name that was fetched, as irmin fetch has it
+  commit, tree, branch                    what the branch holds now
+  path, why, base, ours, theirs           a conflict, where each side is null or mode, id
 
 Examples:
   irmin pull
@@ -135,6 +146,9 @@ pub struct Pull {
 #[command(
     after_help = "Prints a line for each name there: what happened, the name, the old and the new id. If one was
 refused the exit code is 1.
+
+JSON:
+  name, status, old, new, why             why is null unless it was refused
 
 Examples:
   irmin push

@@ -16,6 +16,9 @@ Without tokens everybody who reaches the port may do everything, so that an addr
 interface than the loopback one needs --tokens or --open-to-all. Tokens go over the network as they
 are unless there is TLS.
 
+JSON:
+  url, git, api                           where it answers
+
 Examples:
   irmin serve
   irmin serve --listen 127.0.0.1:0 --read-only
@@ -61,6 +64,9 @@ pub struct Serve {
     after_help = "Prints the new token, and adds it to the file, which is made if it is not there and which only its
 owner may read. With Git the token is the password, under any user name. A PATTERN is a branch
 (main), a beginning (ada/*), all names (*), or one of full names (refs/tags/*).
+
+JSON:
+  token
 
 Examples:
   irmin token tokens --write '*'

@@ -13,6 +13,11 @@ use super::StoreFormat;
 as with git gc; Git and other programs may be at work beside it. In a native store old versions are
 compressed, and what no name leads to is gone.
 
+JSON:
+  packed, dropped                         how many objects
+  kept, packs, commits                    Git: objects kept for now, packs gone, commits indexed
+  segments, moved                         native: segments gone, bytes moved for that
+
 Examples:
   irmin gc
   irmin gc --json"
@@ -25,6 +30,9 @@ pub struct Gc {}
     after_help = "Prints one finding a line, and exits with 1 if there is any: bytes that are not what an id says,
 objects that mean nothing or would do harm where they are checked out, and objects that a name
 leads to and that are missing. What no name leads to may be incomplete, as in Git.
+
+JSON:
+  finding, id, what                       id is null where it is no object
 
 Examples:
   irmin fsck
@@ -43,6 +51,9 @@ pub struct Fsck {
 ^ before it is what the receiver has already; only what is new since then goes into the file.
 Bundles of native stores are for irmin only.
 
+JSON:
+  objects, bytes, names                   how many went into the file
+
 Examples:
   irmin export notes.bundle                 all branches and tags
   irmin export week.bundle main '^main~20'
@@ -60,6 +71,9 @@ pub struct Export {
 #[command(
     after_help = "Prints a line for each name that was made or moved, as `irmin fetch` does. A name that would lose
 commits stays, and the exit code is 1, unless there is --force. All names move, or none.
+
+JSON:
+  name, status, old, new, why             why is null unless it stays
 
 Examples:
   irmin import notes.bundle
@@ -87,6 +101,9 @@ native store has no place for is refused, with the object's id:
 FROM is only read. Names appear last and all at once, so that who looks sees nothing or all. On an
 error, and when a signal ends it, the new store is removed. One that was killed leaves a folder
 which the next run names; it does not go on where that ended.
+
+JSON:
+  commits, names                          how many were converted
 
 Examples:
   irmin convert notes.git notes             Git to native

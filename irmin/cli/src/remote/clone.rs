@@ -1,6 +1,7 @@
 //! `irmin clone`.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::{address, at};
 use crate::cli;
 use crate::config::{self, Config};
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::{Output, put};
 use crate::place::{make_in, shown};
 use crate::progress::Transfer;
 
@@ -86,10 +87,16 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
     }
     let shown_folder = fs::canonicalize(folder).unwrap_or(folder.into());
     match out.json {
-        true => out.value(&json!({
-            "repository": shown_folder.to_string_lossy(),
-            "objects": made.fetched.taken.map_or(0, |taken| taken.objects),
-        }))?,
+        true => {
+            let objects = made.fetched.taken.map_or(0, |taken| taken.objects);
+            let mut value = json!({ "objects": objects });
+            put(
+                &mut value,
+                "repository",
+                shown_folder.as_os_str().as_bytes(),
+            );
+            out.value(&value)?;
+        }
         false => out.line(format_args!("cloned into {}", shown(&shown_folder)))?,
     }
     Ok(0)
