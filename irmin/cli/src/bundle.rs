@@ -169,9 +169,8 @@ fn own(path: &OsStr) -> std::io::Result<File> {
 
 /// The full name that a short one means; what is no name cannot be exported.
 fn full_name(place: &Place, typed: &str) -> Result<(RefName, Id)> {
-    for prefix in ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"] {
-        if let Ok(name) = RefName::new(&format!("{prefix}{typed}"))
-            && name.as_str().starts_with("refs/")
+    for name in RefName::meanings(typed) {
+        if name.as_str().starts_with("refs/")
             && let Some(id) = place.repo.backend().head(&name)?
         {
             return Ok((name, id));

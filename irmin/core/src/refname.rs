@@ -68,6 +68,24 @@ impl RefName {
         RefName::new(&alloc::format!("refs/heads/{short}"))
     }
 
+    /// The full names that a text may mean, best first (gitrevisions(7)): itself, then one under
+    /// `refs/`, `refs/tags/`, `refs/heads/` and `refs/remotes/`, then the `HEAD` of a remote. A name
+    /// that breaks the rules is left out.
+    pub fn meanings(text: &str) -> impl Iterator<Item = RefName> {
+        [
+            ("", ""),
+            ("refs/", ""),
+            ("refs/tags/", ""),
+            ("refs/heads/", ""),
+            ("refs/remotes/", ""),
+            ("refs/remotes/", "/HEAD"),
+        ]
+        .into_iter()
+        .filter_map(move |(before, after)| {
+            RefName::new(&alloc::format!("{before}{text}{after}")).ok()
+        })
+    }
+
     /// The full name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -150,5 +168,28 @@ mod tests {
         }
         assert!(RefName::branch("-x").is_err() && RefName::branch("HEAD").is_err());
         assert_eq!(RefName::branch("a/b").unwrap().short(), "a/b");
+    }
+
+    #[test]
+    fn a_short_name_may_mean_what_git_would_look_for() {
+        let meanings = |text| {
+            let names = RefName::meanings(text).map(|name| name.to_string());
+            names.collect::<alloc::vec::Vec<_>>()
+        };
+        assert_eq!(
+            meanings("v1"),
+            [
+                "refs/v1",
+                "refs/tags/v1",
+                "refs/heads/v1",
+                "refs/remotes/v1",
+                "refs/remotes/v1/HEAD",
+            ]
+        );
+        assert_eq!(meanings("HEAD")[..2], ["HEAD", "refs/HEAD"]);
+        assert_eq!(meanings("refs/heads/main")[0], "refs/heads/main");
+        for text in ["", "../x", "a b", "a..b", "/x"] {
+            assert!(meanings(text).is_empty(), "{text:?}");
+        }
     }
 }

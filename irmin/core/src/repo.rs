@@ -90,6 +90,14 @@ impl Repo {
         Commit::read(&self.store, id)
     }
 
+    /// The commit of this id, or the one that the tag of this id means.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `Missing` if it is not here, `WrongKind` if it is neither.
+    pub fn peel(&self, id: &Id) -> Result<Commit, ReadError> {
+        Commit::peel(&self.store, *id)
+    }
+
     /// The tree of this id. Nothing is read: a tree that is not here fails when it is looked into.
     pub fn tree(&self, id: &Id) -> Tree {
         Tree {

@@ -132,7 +132,7 @@ impl Repo {
 
     fn named_commit(&self, name: &str) -> Result<Commit, RevisionError> {
         let id = self.named_id(name)?;
-        match Commit::peel(&self.store, id) {
+        match self.peel(&id) {
             Err(ReadError::WrongKind { found, .. }) => Err(RevisionError::NotCommit {
                 name: name.to_string(),
                 kind: found,
@@ -150,18 +150,8 @@ impl Repo {
             return Ok(id);
         }
         let full = if name == "@" { "HEAD" } else { name };
-        for (before, after) in [
-            ("", ""),
-            ("refs/", ""),
-            ("refs/tags/", ""),
-            ("refs/heads/", ""),
-            ("refs/remotes/", ""),
-            ("refs/remotes/", "/HEAD"),
-        ] {
-            let Ok(full) = RefName::new(&alloc::format!("{before}{full}{after}")) else {
-                continue;
-            };
-            if let Some(id) = backend.head(&full)? {
+        for meant in RefName::meanings(full) {
+            if let Some(id) = backend.head(&meant)? {
                 return Ok(id);
             }
         }

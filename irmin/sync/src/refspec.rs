@@ -91,14 +91,6 @@ fn star<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     }
 }
 
-/// The full names that a short one may mean, best first, as in Git.
-pub(crate) fn meanings(short: &str) -> impl Iterator<Item = String> {
-    ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"]
-        .into_iter()
-        .map(move |prefix| format!("{prefix}{short}"))
-        .chain([format!("refs/remotes/{short}/HEAD")])
-}
-
 impl FromStr for Refspec {
     type Err = SyncError;
 
@@ -203,6 +195,5 @@ mod tests {
         }
         assert_eq!("@:x".parse::<Refspec>().unwrap().to_string(), "HEAD:x");
         assert!(Refspec::tracking("../x").is_err());
-        assert!(meanings("v1").any(|name| name == "refs/tags/v1"));
     }
 }

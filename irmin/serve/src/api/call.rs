@@ -105,10 +105,7 @@ impl Call<'_> {
         } else {
             name
         };
-        for before in ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"] {
-            let Ok(full) = RefName::new(&format!("{before}{name}")) else {
-                continue;
-            };
+        for full in RefName::meanings(name) {
             if self.access.may_read(&full)
                 && let Some(id) = backend.head(&full)?
             {

@@ -66,7 +66,7 @@ impl<'a> ByName<'a> {
 
     /// What a name, possibly a short one, means on the other side.
     pub fn resolve(&self, name: &str) -> Option<&'a RemoteRef> {
-        crate::refspec::meanings(name).find_map(|full| self.find(&full))
+        RefName::meanings(name).find_map(|full| self.find(full.as_str()))
     }
 }
 

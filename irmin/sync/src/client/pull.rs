@@ -1,7 +1,7 @@
 //! Pulling: fetching, and merging what came.
 
 use irmin::merge::{Conflict, MergeError, Rule};
-use irmin::{Commit, Info, RefName, Repo, RevisionError};
+use irmin::{Commit, Info, ReadError, RefName, Repo};
 use irmin_packfile::PackStore;
 
 use super::{FetchOptions, Fetched, FetchedRef, Remote};
@@ -33,13 +33,10 @@ pub fn pull(
     options.refspecs.push(theirs.parse()?);
     let fetched = remote.fetch(store, options)?;
     // What has no target of its own is the one that was added here.
-    let names: Vec<String> = crate::refspec::meanings(theirs).collect();
-    let is_called = |one: &&FetchedRef, full: &str| {
-        one.was_asked_for && one.name.as_ref().is_some_and(|name| name.as_str() == full)
-    };
-    let head = names
-        .iter()
-        .find_map(|full| fetched.heads.iter().find(|one| is_called(one, full)));
+    let is_called =
+        |one: &&FetchedRef, name: &RefName| one.was_asked_for && one.name.as_ref() == Some(name);
+    let head = RefName::meanings(theirs)
+        .find_map(|name| fetched.heads.iter().find(|one| is_called(one, &name)));
     let head = head.or_else(|| {
         let mut heads = fetched.heads.iter();
         heads.find(|one| one.id.to_string() == theirs)
@@ -49,7 +46,7 @@ pub fn pull(
         .ok_or_else(|| SyncError::NoSuchName {
             name: theirs.into(),
         })?;
-    let commit = repo.resolve(&id.to_string())?;
+    let commit = repo.peel(&id)?;
     let merged = match repo.named(into.clone()).merge(&commit, rule, info) {
         Ok(commit) => Ok(commit),
         Err(MergeError::Conflicts(conflicts)) => Err(conflicts),
@@ -65,9 +62,9 @@ pub enum PullError {
     /// Nothing was fetched.
     #[error(transparent)]
     Sync(#[from] SyncError),
-    /// What was fetched is no commit.
+    /// What was fetched is no commit, or cannot be read.
     #[error(transparent)]
-    Revision(#[from] RevisionError),
+    Read(#[from] ReadError),
     /// What was fetched cannot be merged.
     #[error(transparent)]
     Merge(#[from] MergeError),

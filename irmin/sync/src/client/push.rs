@@ -12,7 +12,7 @@ use crate::advertisement::{Advertisement, RemoteRef};
 use crate::capabilities::Capabilities;
 use crate::error::{SyncError, protocol};
 use crate::pktline::{Bands, Reader, Writer};
-use crate::refspec::{Refspec, meanings};
+use crate::refspec::Refspec;
 use crate::transport::Service;
 use crate::walk;
 
@@ -387,14 +387,11 @@ fn targets(
 
 /// A name of ours, possibly a short one, or an id, of which the beginning is enough.
 fn ours(store: &dyn PackStore, text: &str) -> Result<(Option<RefName>, Id), SyncError> {
-    for full in meanings(text) {
-        let Ok(name) = RefName::new(&full) else {
-            continue;
-        };
+    for name in RefName::meanings(text) {
         let Some(id) = store.head(&name)? else {
             continue;
         };
-        if full != "HEAD" {
+        if name.as_str() != "HEAD" {
             return Ok((Some(name), id));
         }
         // Unless it is detached, it is the branch that is pushed.

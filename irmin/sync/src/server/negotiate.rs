@@ -112,9 +112,7 @@ impl Request {
         self.heads.get_or_init(|| {
             let tips: HashSet<Id> = self.tips().collect();
             // A name may point to a tree or a blob, which has no history.
-            let heads = tips
-                .iter()
-                .filter_map(|tip| host.repo.resolve(&tip.to_string()).ok());
+            let heads = tips.iter().filter_map(|tip| host.repo.peel(tip).ok());
             heads.collect()
         })
     }
@@ -157,7 +155,7 @@ impl Request {
         let commons: Vec<Commit> = commons.take(COMMONS_MAX).collect();
         let mut ready = !commons.is_empty() && self.wants.len() <= WANTS_MAX;
         for want in self.wants.iter().take(WANTS_MAX) {
-            let Ok(want) = host.repo.resolve(&want.to_string()) else {
+            let Ok(want) = host.repo.peel(want) else {
                 continue;
             };
             let mut is_found = false;

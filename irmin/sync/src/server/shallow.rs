@@ -52,7 +52,7 @@ impl Depth {
         let mut heads = Vec::new();
         for want in wants {
             // What is wanted may be no commit.
-            heads.extend(host.repo.resolve(&want.to_string()).ok());
+            heads.extend(host.repo.peel(want).ok());
         }
         let (within, ends) = match self {
             _ if !self.is_asked() => (HashSet::new(), ours.clone()),
@@ -116,7 +116,7 @@ impl Depth {
         let mut left_out = Vec::new();
         for text in &self.not {
             let found = self.name(host, text)?;
-            let Some(commit) = found.and_then(|id| host.repo.resolve(&id.to_string()).ok()) else {
+            let Some(commit) = found.and_then(|id| host.repo.peel(&id).ok()) else {
                 return refused(format!("deepen-not {text} names no branch or tag here"));
             };
             left_out.push(commit);
@@ -153,10 +153,7 @@ impl Depth {
 
     /// What a readable name points to.
     fn name(&self, host: &Host<'_>, text: &str) -> Result<Option<Id>, ServerError> {
-        for before in ["", "refs/", "refs/tags/", "refs/heads/"] {
-            let Ok(name) = RefName::new(&format!("{before}{text}")) else {
-                continue;
-            };
+        for name in RefName::meanings(text) {
             if host.gate.may_read(&name)
                 && let Some(id) = host.repo.backend().head(&name)?
             {
