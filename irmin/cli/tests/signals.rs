@@ -26,8 +26,8 @@ fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
-        // It stays where it was used once.
-        if path.ends_with("irmin.lock") {
+        // The one stays where it was used once; the other says, as git's, that nothing was fetched.
+        if path.ends_with("irmin.lock") || path.ends_with("FETCH_HEAD") {
             continue;
         }
         match path.is_dir() && fs::read_dir(&path).unwrap().next().is_some() {
