@@ -33,6 +33,8 @@ pub(crate) struct Pack {
     file: OnceLock<(File, u64)>,
 }
 
+/// How a stream begins that nobody took pains with (RFC 1950 §2.2).
+const STORED: [u8; 2] = [0x78, 0x01];
 /// Fewer bytes are not worth being compressed.
 const WORTH: u64 = 64;
 
@@ -178,8 +180,9 @@ impl Pack {
             return Ok(None);
         };
         bytes.drain(..header.length);
-        if bytes.len() as u64 > header.size && header.size > WORTH {
-            // It was stored as it is, to be compressed when it is worth it: now.
+        if bytes.len() as u64 > header.size && header.size > WORTH && bytes.starts_with(&STORED) {
+            // It was stored as it is, to be compressed when it is worth it: now. Another stream that is
+            // longer than what is in it was tried before.
             let inflated = Inflate::new(&bytes[..]).rest(header.size as usize);
             let Ok(data) = inflated else { return Ok(None) };
             bytes.clear();
@@ -307,5 +310,47 @@ impl BufRead for Stream<'_> {
 
     fn consume(&mut self, length: usize) {
         self.from += length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use irmin::{Kind, Object};
+
+    use super::*;
+    use crate::pack::Writer;
+
+    #[test]
+    fn only_what_was_stored_without_pains_is_compressed_when_it_is_copied() {
+        let format = Format::GitSha1;
+        // xorshift64: nothing makes it shorter.
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let noise: Vec<u8> = (0..50_000)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state as u8
+            })
+            .collect();
+        for (data, effort, is_copied) in [
+            (&noise[..], Effort::Usual, true),
+            (&[7; 1000][..], Effort::Stored, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let object = Object::new(format, Kind::Blob, data.to_vec()).unwrap();
+            let mut writer = Writer::new(folder.path(), format, 1, effort).unwrap();
+            let offset = writer.whole(object.id, Kind::Blob, data).unwrap();
+            let pack = writer.finish().unwrap().place(false).unwrap().pack;
+            let end = pack.end().unwrap();
+            let (size, stream) = pack.stream(&object.id, offset..end).unwrap().unwrap();
+            assert_eq!(size as usize, data.len());
+            assert_eq!(Inflate::new(&stream[..]).rest(data.len()).unwrap(), data);
+            let lies = std::fs::read(&pack.path).unwrap();
+            let lies = &lies[..end as usize];
+            assert_eq!(lies.ends_with(&stream), is_copied);
+            // Both are longer than what is in them.
+            assert!(lies.len() - offset as usize > data.len());
+        }
     }
 }
