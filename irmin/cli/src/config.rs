@@ -59,6 +59,22 @@ impl Config {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The rules by which names are hidden from fetches (`uploadpack`) or pushes (`receive`).
+    pub fn hidden(&self, from: &str) -> Vec<String> {
+        let keys = ["transfer.hiderefs".into(), format!("{from}.hiderefs")];
+        let rules = self.0.iter().filter(|(name, _)| keys.contains(name));
+        rules.map(|(_, rule)| rule.clone()).collect()
+    }
+
+    /// A key by which git judges pushes, or may be told of one in a file that is not read here.
+    pub fn first_about_pushes(&self) -> Option<&str> {
+        let is_one = |name: &&str| {
+            let sections = ["receive.", "transfer.", "includeif."];
+            sections.iter().any(|section| name.starts_with(section)) || *name == "core.hookspath"
+        };
+        self.0.iter().map(|(name, _)| name.as_str()).find(is_one)
+    }
+
     /// The names of a section's subsections, in order, each once.
     pub fn subsections(&self, section: &str) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();

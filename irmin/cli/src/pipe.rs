@@ -5,10 +5,11 @@ use std::io::{self, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use irmin_sync::server::{Host, Open, Policy, Service, Version, converse};
+use irmin_sync::server::{Host, Open, Policy, Service, Veil, Version, converse};
 use irmin_sync::transport::Taker;
 
 use crate::cli::Pipe;
+use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::place::{Kind, Place};
 
@@ -36,10 +37,17 @@ fn answer(pipe: &Pipe, service: Service) -> Result<u8> {
             _ => {}
         }
     }
+    let rules = match service {
+        Service::UploadPack => Config::read(&place.folder)?.hidden("uploadpack"),
+        Service::ReceivePack => Vec::new(),
+    };
     let host = Host {
         repo: &place.repo,
         store: &*place.store,
-        gate: &Open,
+        gate: &Veil {
+            gate: &Open,
+            rules: &rules,
+        },
         policy: Policy {
             has_work_tree: place.has_work_tree()?,
             ..Policy::default()

@@ -4,9 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
-use irmin_serve::{Options, Server, Tls, Tokens};
+use irmin_serve::{Hidden, Options, Receiver, Server, Tls, Tokens};
+use irmin_sync::transport::{Taker, git_elsewhere};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,7 +17,7 @@ use crate::cli::{Serve, Token};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::place::{Place, shown};
+use crate::place::{Kind, Place, shown};
 
 /// `irmin serve`.
 pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
@@ -47,6 +49,7 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
             "note: without --tls-cert and --tls-key, tokens go over the network for all to read"
         );
     }
+    let config = Config::read(&place.folder)?;
     let options = Options {
         listen: serve.listen,
         name: match &serve.name {
@@ -59,8 +62,12 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
         origins: serve.allow_origin.clone(),
         hosts: serve.allow_host.clone(),
         has_work_tree: place.has_work_tree()?,
-        only_forwards: serve.only_forwards
-            || Config::read(&place.folder)?.is_true("receive.denynonfastforwards"),
+        only_forwards: serve.only_forwards,
+        hidden: Hidden {
+            from_fetches: config.hidden("uploadpack"),
+            from_pushes: config.hidden("receive"),
+        },
+        receiver: receiver(&place, serve.only_forwards),
         ..Options::default()
     };
     let name = options.name.clone();
@@ -95,6 +102,30 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
     out.flush()?;
     server.run().map_err(Failure::broken)?;
     Ok(0)
+}
+
+/// Who takes pushes to a Git repository: git's own `receive-pack`, where hooks or settings have a say.
+fn receiver(place: &Place, only_forwards: bool) -> Option<Receiver> {
+    let Kind::Git(_) = place.kind else {
+        return None;
+    };
+    // The server may be started from another folder than hooks are run in.
+    let folder = fs::canonicalize(&place.folder).unwrap_or(place.folder.clone());
+    Some(Receiver(Arc::new(move || {
+        let config = Config::read(&folder).map_err(|failure| failure.to_string())?;
+        match Taker::asked(&folder, config.first_about_pushes()) {
+            Taker::Ours => Ok(None),
+            Taker::Nobody(why) => Err(why),
+            Taker::Git => {
+                let mut git = git_elsewhere();
+                if only_forwards {
+                    git.args(["-c", "receive.denyNonFastForwards=true"]);
+                }
+                git.args(["receive-pack", "--stateless-rpc"]).arg(&folder);
+                Ok(Some(git))
+            }
+        }
+    })))
 }
 
 /// What a repository is called: its folder without `.git`, as far as a URL holds it.

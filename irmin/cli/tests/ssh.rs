@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use common::served::Served;
 use common::{FORMATS, Place, Random};
 
 /// A folder with an ssh that goes nowhere: it notes what it is told, forgets the environment that no
@@ -101,7 +102,7 @@ fn stores_of_every_format_are_cloned_fetched_and_pushed_to_where_irmin_answers()
             assert_eq!(place.irmin(&["fsck", "--repo", repo]), "");
         }
         // Who fetches needs not have the store alone.
-        let (mut other, address) = serve(home, "notes");
+        let served = Served::new(home, &["--repo", "notes"]);
         ssh.irmin(&here, &[&["fetch"], &mine[..]].concat());
         ssh.irmin(
             &here,
@@ -117,26 +118,8 @@ fn stores_of_every_format_are_cloned_fetched_and_pushed_to_where_irmin_answers()
         assert!(ssh.told().ends_with("\nirmin upload-pack 'notes'\n"));
         let path = home.path().join("notes");
         here.irmin(&["clone", path.to_str().unwrap(), "d"]);
-        other.kill().unwrap();
-        other.wait().unwrap();
-        drop(address);
+        drop(served);
     }
-}
-
-/// `irmin serve` on this repository, once it says where.
-fn serve(place: &Place, repo: &str) -> (std::process::Child, String) {
-    use std::io::{BufRead as _, BufReader};
-    let args = ["serve", "--listen", "127.0.0.1:0", "--repo", repo];
-    let mut command = place.irmin_command(&args);
-    let mut child = command
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    (child, line)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Git's smart HTTP (gitprotocol-http(5)), on the engines of `irmin-sync`.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use irmin::RefName;
 use irmin_sync::pktline::Writer;
-use irmin_sync::server::{self, Gate, Host, Policy, Service, Session, Version};
+use irmin_sync::server::{self, Gate, Host, Policy, ServerError, Service, Session, Veil, Version};
 use tokio::sync::mpsc;
 
 use crate::answer::{self, Problem};
@@ -101,7 +101,8 @@ fn names(shared: &Arc<Shared>, access: Access, service: Service, version: Versio
             first.flush_packet()?;
         }
         // What goes wrong the client is told.
-        let _ = server::advertise(&host(shared, &access), service, version, out);
+        let veil = veil(shared, &access, service);
+        let _ = server::advertise(&host(shared, &veil), service, version, out);
         Ok(())
     })?;
     let media = match service {
@@ -111,11 +112,38 @@ fn names(shared: &Arc<Shared>, access: Access, service: Service, version: Versio
     Ok(answer::with_type(StatusCode::OK, media, body))
 }
 
-fn host<'a>(shared: &'a Shared, access: &'a Access) -> Host<'a> {
+/// What the client may see and move.
+fn veil<'a>(shared: &'a Shared, access: &'a Access, service: Service) -> Veil<'a> {
+    let hidden = &shared.options.hidden;
+    Veil {
+        gate: access,
+        rules: match service {
+            Service::UploadPack => &hidden.from_fetches,
+            Service::ReceivePack => &hidden.from_pushes,
+        },
+    }
+}
+
+/// Takes a push, or has it taken.
+fn receive(
+    shared: &Shared,
+    host: &Host<'_>,
+    input: &mut dyn Read,
+    out: &mut dyn Write,
+) -> Result<(), ServerError> {
+    let receiver = shared.options.receiver.as_ref();
+    match receiver.map_or(Ok(None), |receiver| (receiver.0)()) {
+        Ok(None) => server::receive_pack(host, input, out),
+        Ok(Some(program)) => server::pass_on(host, program, input, out),
+        Err(why) => server::decline(host, why, input, out),
+    }
+}
+
+fn host<'a>(shared: &'a Shared, gate: &'a Veil<'a>) -> Host<'a> {
     Host {
         repo: &shared.repo,
         store: &*shared.store,
-        gate: access,
+        gate,
         policy: Policy {
             has_work_tree: shared.options.has_work_tree,
             only_forwards: shared.options.only_forwards,
@@ -178,13 +206,14 @@ fn request(
             }
         };
         let mut input = Bounded { from, left: limit };
-        let host = host(shared, &access);
+        let veil = veil(shared, &access, service);
+        let host = host(shared, &veil);
         // What goes wrong the client is told.
         let _ = match service {
             Service::UploadPack => {
                 server::upload_pack(&host, version, Session::Stateless, &mut input, out)
             }
-            Service::ReceivePack => server::receive_pack(&host, &mut input, out),
+            Service::ReceivePack => receive(shared, &host, &mut input, out),
         };
         Ok(())
     })?;

@@ -128,7 +128,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-pub use options::{Limits, Options};
+pub use options::{Hidden, Limits, Options, Receiver};
 pub use server::{ServeError, Server, Stop};
 pub use tls::{Tls, TlsError};
 pub use tokens::{Names, TokenError, Tokens};

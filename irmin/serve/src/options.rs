@@ -1,6 +1,9 @@
 //! What a server is told.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Tls, Tokens};
@@ -28,10 +31,35 @@ pub struct Options {
     /// Whether the store has a work tree: then a push to the branch that is checked out there is
     /// refused, as Git's `receive.denyCurrentBranch` does, since the files would not follow.
     pub has_work_tree: bool,
-    /// Whether pushes may move branches only forwards, as Git's `receive.denyNonFastForwards` says.
+    /// Whether pushes that the store takes itself may move branches only forwards, as Git's
+    /// `receive.denyNonFastForwards` says.
     pub only_forwards: bool,
+    /// Names that no client of Git's protocol is told of or moves, see [`Veil`](irmin_sync::server::Veil).
+    pub hidden: Hidden,
+    /// Who takes pushes instead of the store.
+    pub receiver: Option<Receiver>,
     /// What clients may cost.
     pub limits: Limits,
+}
+
+/// Rules by which names are hidden, see [`Veil`](irmin_sync::server::Veil).
+#[derive(Clone, Debug, Default)]
+pub struct Hidden {
+    /// From clones and fetches (Git's `uploadpack.hideRefs` and `transfer.hideRefs`).
+    pub from_fetches: Vec<String>,
+    /// From pushes (`receive.hideRefs` and `transfer.hideRefs`).
+    pub from_pushes: Vec<String>,
+}
+
+/// Asked at each push who takes it: a program (`git receive-pack --stateless-rpc PATH`), the store itself
+/// (`None`), or nobody, and why.
+#[derive(Clone)]
+pub struct Receiver(pub Arc<dyn Fn() -> Result<Option<Command>, String> + Send + Sync>);
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receiver")
+    }
 }
 
 impl Default for Options {
@@ -46,6 +74,8 @@ impl Default for Options {
             hosts: Vec::new(),
             has_work_tree: false,
             only_forwards: false,
+            hidden: Hidden::default(),
+            receiver: None,
             limits: Limits::default(),
         }
     }

@@ -12,6 +12,9 @@ use clap::Args;
 under way are done. Git finds the repository at URL/NAME.git (clone, fetch, push), programs find the
 JSON interface at URL/api/v1; the book's page on sync tells of it.
 
+Where a Git repository has hooks, or settings of pushes, git's own receive-pack takes pushes, so that
+they hold.
+
 Without tokens everybody who reaches the port may do everything, so that an address of another
 interface than the loopback one needs --tokens or --open-to-all. Tokens go over the network as they
 are unless there is TLS.

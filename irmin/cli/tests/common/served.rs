@@ -17,11 +17,18 @@ pub struct Served {
 impl Served {
     pub fn new(place: &Place, args: &[&str]) -> Served {
         let args = [&["serve", "--listen", "127.0.0.1:0", "--json"], args].concat();
-        let mut child = place
-            .irmin_command(&args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Served::begin(place.irmin_command(&args))
+    }
+
+    /// One that finds no git.
+    pub fn without_git(place: &Place) -> Served {
+        let mut command = place.irmin_command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        command.env("PATH", "");
+        Served::begin(command)
+    }
+
+    fn begin(mut command: Command) -> Served {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();

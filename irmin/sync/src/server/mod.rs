@@ -18,8 +18,10 @@
 
 mod advertise;
 mod fetch;
+mod hidden;
 mod history;
 mod negotiate;
+mod pass_on;
 mod receive;
 mod send;
 mod shallow;
@@ -31,6 +33,8 @@ use irmin::{BackendError, Format, HistoryError, Id, ReadError, RefName, Repo};
 use irmin_packfile::{PackError, PackStore};
 
 pub use advertise::advertise;
+pub use hidden::Veil;
+pub use pass_on::{decline, pass_on};
 pub use receive::receive_pack;
 pub use upload::upload_pack;
 

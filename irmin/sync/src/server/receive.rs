@@ -15,12 +15,26 @@ use crate::walk::{self, WalkError};
 const WHY_MAX: usize = 1000;
 
 /// One name that the client wants to move, and what is known of it so far.
-struct Command {
+pub(super) struct Command {
     text: String,
     old: Option<Id>,
     new: Option<Id>,
     /// The name, or why it does not move.
-    name: Result<RefName, String>,
+    pub name: Result<RefName, String>,
+}
+
+/// What a client asks for.
+pub(super) struct Asked {
+    /// As it says it, if that is kept.
+    pub lines: Vec<String>,
+    pub moves: Vec<Command>,
+    options: Vec<String>,
+}
+
+impl Asked {
+    fn has(&self, wanted: &str) -> bool {
+        self.options.iter().any(|option| option == wanted)
+    }
 }
 
 /// Takes a push from a client that was told the names ([`advertise`](super::advertise)): what is to
@@ -40,30 +54,37 @@ pub fn receive_pack(
 }
 
 fn receive(host: &Host<'_>, lines: &mut Lines<'_>, out: &mut Out<'_>) -> Result<(), ServerError> {
-    let (mut commands, options) = commands(host, lines)?;
-    if commands.is_empty() {
+    let mut asked = commands(host, lines, false)?;
+    if asked.moves.is_empty() {
         return Ok(());
     }
-    let has = |wanted: &str| options.iter().any(|option| option == wanted);
-    judge(host, &mut commands)?;
-    let unpacked = match commands.iter().any(|command| command.new.is_some()) {
+    judge(host, &mut asked.moves)?;
+    let unpacked = match asked.moves.iter().any(|command| command.new.is_some()) {
         true => take(host, lines.rest()),
         false => Ok(()),
     };
+    let is_atomic = asked.has("atomic");
     match &unpacked {
-        Ok(()) => update(host, &mut commands, has("atomic"))?,
-        Err(_) => commands
-            .iter_mut()
-            .for_each(|command| refuse(command, "unpacker error")),
+        Ok(()) => update(host, &mut asked.moves, is_atomic)?,
+        Err(_) => (asked.moves.iter_mut()).for_each(|command| refuse(command, "unpacker error")),
     }
-    if has("report-status") || has("report-status-v2") {
+    report(&unpacked, &asked, out)
+}
+
+/// Tells what became of the pack and of each name, if the client wants to know.
+pub(super) fn report(
+    unpacked: &Result<(), String>,
+    asked: &Asked,
+    out: &mut Out<'_>,
+) -> Result<(), ServerError> {
+    if asked.has("report-status") || asked.has("report-status-v2") {
         let mut report = Writer::new(Vec::new());
         let unpacked = unpacked.as_ref().map_or_else(
             |error| one_line(error.as_bytes(), WHY_MAX),
             |()| "ok".into(),
         );
         report.line(format_args!("unpack {unpacked}"))?;
-        for command in &commands {
+        for command in &asked.moves {
             match &command.name {
                 Ok(name) => report.line(format_args!("ok {name}"))?,
                 Err(why) => {
@@ -76,7 +97,7 @@ fn receive(host: &Host<'_>, lines: &mut Lines<'_>, out: &mut Out<'_>) -> Result<
         }
         report.flush_packet()?;
         let report = report.into_inner();
-        match has("side-band-64k") {
+        match asked.has("side-band-64k") {
             true => {
                 out.band(1, &report)?;
                 out.flush_packet()?;
@@ -89,20 +110,28 @@ fn receive(host: &Host<'_>, lines: &mut Lines<'_>, out: &mut Out<'_>) -> Result<
 }
 
 /// Reads what is to move, and what the client can do.
-fn commands(
+pub(super) fn commands(
     host: &Host<'_>,
     lines: &mut Lines<'_>,
-) -> Result<(Vec<Command>, Vec<String>), ServerError> {
-    let (mut commands, mut options): (Vec<Command>, Vec<String>) = (Vec::new(), Vec::new());
+    are_kept: bool,
+) -> Result<Asked, ServerError> {
+    let mut asked = Asked {
+        lines: Vec::new(),
+        moves: Vec::new(),
+        options: Vec::new(),
+    };
     loop {
         let line = match lines.packet()? {
             None | Some(Line::Flush) => break,
             Some(Line::Text(line)) => line,
             Some(Line::Delimiter) => return refused("a delimiter has no meaning here"),
         };
+        if are_kept {
+            asked.lines.push(line.clone());
+        }
         let line = match line.split_once('\0') {
-            Some((line, given)) if commands.is_empty() => {
-                options = given.split(' ').map(Into::into).collect();
+            Some((line, given)) if asked.moves.is_empty() => {
+                asked.options = given.split(' ').map(Into::into).collect();
                 line.to_string()
             }
             _ => line,
@@ -122,34 +151,46 @@ fn commands(
         let checked = RefName::new(name)
             .ok()
             .filter(|checked| checked.as_str().starts_with("refs/"));
-        commands.push(Command {
+        asked.moves.push(Command {
             text: name.into(),
             old: end(old)?,
             new: end(new)?,
             name: checked.ok_or_else(|| "funny refname".into()),
         });
     }
-    Ok((commands, options))
+    Ok(asked)
 }
 
-fn refuse(command: &mut Command, why: &str) {
+pub(super) fn refuse(command: &mut Command, why: &str) {
     if command.name.is_ok() {
         command.name = Err(why.into());
     }
 }
 
-/// Refuses what may not move, whatever comes in.
-fn judge(host: &Host<'_>, commands: &mut [Command]) -> Result<(), ServerError> {
-    let backend = host.repo.backend();
-    let checked_out = backend.default_branch()?;
+/// Refuses what this client may not move.
+pub(super) fn keep_out(host: &Host<'_>, commands: &mut [Command]) {
     for command in commands {
         let Ok(name) = &command.name else { continue };
         let why = if !host.gate.may_read(name) {
             // The name may be there, or not: this client is not to know.
-            "not among the names of this token"
+            "not among the names that may be seen here"
         } else if !host.gate.may_write(name) {
             "this token may not write it"
-        } else if *name == checked_out && command.new.is_none() {
+        } else {
+            continue;
+        };
+        refuse(command, why);
+    }
+}
+
+/// Refuses what may not move, whatever comes in.
+fn judge(host: &Host<'_>, commands: &mut [Command]) -> Result<(), ServerError> {
+    keep_out(host, commands);
+    let backend = host.repo.backend();
+    let checked_out = backend.default_branch()?;
+    for command in commands {
+        let Ok(name) = &command.name else { continue };
+        let why = if *name == checked_out && command.new.is_none() {
             "deletion of the current branch prohibited"
         } else if *name == checked_out && host.policy.has_work_tree && command.new.is_some() {
             "branch is currently checked out"

@@ -65,6 +65,20 @@ const OURS: [&str; 17] = [
     "GIT_QUARANTINE_PATH",
 ];
 
+/// Git, for another repository than the one that the environment tells of.
+pub fn git_elsewhere() -> Command {
+    let mut git = Command::new("git");
+    forget_ours(&mut git);
+    git
+}
+
+/// What is said of our own repository is not meant for another one, as in Git.
+fn forget_ours(command: &mut Command) {
+    for name in OURS {
+        command.env_remove(name);
+    }
+}
+
 impl Program {
     /// Git's own server on a repository of this machine, or what the settings call instead.
     pub fn git(path: impl Into<OsString>, settings: &Settings) -> Program {
@@ -127,16 +141,13 @@ impl Program {
                         command.arg("-c").arg(format!("{call} \"$@\"")).arg(call);
                     }
                     None => {
-                        command = Command::new("git");
+                        command = git_elsewhere();
                         let name = service.name().trim_start_matches("git-");
                         command.args([name, "--"]);
                     }
                 }
                 command.arg(path);
-                // What is said of our own repository is not meant for that one, as in Git.
-                for name in OURS {
-                    command.env_remove(name);
-                }
+                forget_ours(&mut command);
                 command
             }
             Kind::Ssh {

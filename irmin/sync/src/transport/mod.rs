@@ -21,7 +21,7 @@ mod url;
 use std::io::{Read, Write};
 
 #[cfg(feature = "transports")]
-pub use self::command::Program;
+pub use self::command::{Program, git_elsewhere};
 #[cfg(feature = "transports")]
 pub use self::http::Http;
 #[cfg(feature = "transports")]

@@ -35,6 +35,19 @@ impl Taker {
         }
     }
 
+    /// Who takes a push to the repository in this folder where git is called only if hooks or settings
+    /// have a say in it. `setting`: one that is not in the repository's own file.
+    pub fn asked(repository: &Path, setting: Option<&str>) -> Taker {
+        let without = match (Taker::without_git(repository), setting) {
+            (Taker::Ours, Some(setting)) => nobody(repository, &format!("the setting {setting:?}")),
+            (without, _) => without,
+        };
+        match without {
+            Taker::Nobody(_) if is_installed("git") => Taker::Git,
+            without => without,
+        }
+    }
+
     fn without_git(repository: &Path) -> Taker {
         let common = fs::read_to_string(repository.join("commondir"));
         let common = common.map_or(repository.into(), |common| {
@@ -48,12 +61,15 @@ impl Taker {
             (None, Some(line)) => format!("its setting {line:?}"),
             (None, None) => return Taker::Ours,
         };
-        Taker::Nobody(format!(
-            "{} takes no push from here: {what} has a say in it, and git, which asks it, is not \
-             installed",
-            repository.display()
-        ))
+        nobody(repository, &what)
     }
+}
+
+fn nobody(repository: &Path, what: &str) -> Taker {
+    Taker::Nobody(format!(
+        "{} takes no push from here: {what} has a say in it, and git, which asks it, is not installed",
+        repository.display()
+    ))
 }
 
 /// The first line that may say something about pushes. Rather one too many than one too few: values
