@@ -4,6 +4,7 @@
 //! everything came before a name moves ([`connected`]). Contents are never read, only named.
 
 mod commits;
+mod runs;
 mod trees;
 
 use hashbrown::HashSet;

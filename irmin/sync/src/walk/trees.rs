@@ -4,10 +4,13 @@
 //! is looked into only where the child has another one of that name, so that the work follows the
 //! change and not the size of the tree.
 
+use std::hash::BuildHasher as _;
+
 use hashbrown::{HashMap, HashSet};
 use irmin::{Backend, Id, Kind};
 
 use super::commits::History;
+use super::runs::Runs;
 use super::{Found, Options, WalkError, read, report};
 
 /// Objects that are listed already or that the receiver has.
@@ -26,6 +29,7 @@ pub(super) fn walk(
     found: &mut Found,
     options: &mut Options<'_>,
 ) -> Result<(), WalkError> {
+    let mut runs = Runs::default();
     // Parents first, if clocks went right: then what a commit has from them is known when its turn comes.
     for id in commits.iter().rev() {
         let node = history.node(id).expect("what is listed is known");
@@ -40,10 +44,10 @@ pub(super) fn walk(
                 }
             }
         }
-        tree(store, node.tree, old, seen, found, options)?;
+        tree(store, node.tree, old, (seen, &mut runs), found, options)?;
     }
     for root in roots {
-        tree(store, *root, Vec::new(), seen, found, options)?;
+        tree(store, *root, Vec::new(), (seen, &mut runs), found, options)?;
     }
     Ok(())
 }
@@ -53,7 +57,7 @@ fn tree(
     store: &dyn Backend,
     root: Id,
     mut old: Vec<Id>,
-    seen: &mut Seen,
+    (seen, runs): (&mut Seen, &mut Runs),
     found: &mut Found,
     options: &mut Options<'_>,
 ) -> Result<(), WalkError> {
@@ -61,7 +65,8 @@ fn tree(
     if !seen.insert(root) {
         return Ok(());
     }
-    let mut new = vec![root];
+    let names = runs.names();
+    let mut new = vec![(root, names.hash_one(b"".as_slice()))];
     while !new.is_empty() {
         // The old level first: what it has is not new.
         let mut old_dirs: HashMap<Vec<u8>, Vec<Id>> = HashMap::new();
@@ -80,7 +85,7 @@ fn tree(
         }
         let mut next = Vec::new();
         let mut next_old = HashSet::new();
-        for id in new {
+        for (id, name) in new {
             found.trees.push(id);
             report(
                 options,
@@ -90,7 +95,7 @@ fn tree(
             if let Some(check) = &mut options.check {
                 check(&object)?;
             }
-            irmin::links(format, &object, &|_| false, &mut |link| {
+            runs.links(format, name, &object, &mut |link| {
                 if !seen.insert(link.id) {
                     return;
                 }
@@ -98,7 +103,7 @@ fn tree(
                     found.blobs.push(link.id);
                     return;
                 }
-                next.push(link.id);
+                next.push((link.id, names.hash_one(link.name)));
                 if let Some(same_name) = old_dirs.get(link.name) {
                     next_old.extend(same_name);
                 }
