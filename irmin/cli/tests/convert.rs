@@ -116,30 +116,147 @@ fn the_deepest_directories_come_back() {
     assert_eq!(head("back"), head("."));
 }
 
+/// Writes an object as it is, with git, which checks nothing.
+fn write(place: &Place, kind: &str, data: &[u8]) -> String {
+    let args = ["hash-object", "-t", kind, "-w", "--literally", "--stdin"];
+    let (code, id, _) = feed(place.git_command(&args), data);
+    assert_eq!(code, 0);
+    id.trim().into()
+}
+
+/// Writes a tree of modes, names and ids, in this order.
+fn write_tree(place: &Place, entries: &[(&str, &str, &str)]) -> String {
+    let mut data = Vec::new();
+    for (mode, name, id) in entries {
+        data.extend(format!("{mode} {name}\0").bytes());
+        let digits = (0..id.len() / 2).map(|at| &id[2 * at..2 * at + 2]);
+        data.extend(digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()));
+    }
+    write(place, "tree", &data)
+}
+
+/// Converts to native and back: all ids are what they were.
+fn assert_comes_back(place: &Place, format: &str) {
+    place.irmin(&["convert", ".", "native"]);
+    assert_eq!(place.irmin(&["fsck", "--repo", "native"]), "");
+    place.irmin(&["gc", "--repo", "native"]);
+    let format = format!("git-{format}");
+    place.irmin(&["convert", "native", "back", "--bare", "--format", &format]);
+    for args in [
+        &["for-each-ref"][..],
+        &["rev-list", "--objects", "--all"],
+        &["log", "--all", "--raw", "--format=raw", "-t", "-c"],
+    ] {
+        let [here, back] = [".", "back"].map(|at| place.git(&[&["-C", at], args].concat()));
+        assert_eq!(here, back, "{args:?}");
+    }
+    place.git(&["-C", "back", "fsck", "--full", "--connectivity-only"]);
+}
+
+#[test]
+fn old_modes_and_directories_without_entries_come_back() {
+    for format in FORMATS {
+        let place = Place::of_git(format);
+        let [x, y] = ["x", "y"].map(|text| write(&place, "blob", text.as_bytes()));
+        let tree = |entries: &[(&str, &str, &str)]| write_tree(&place, entries);
+        let none = tree(&[]);
+        let old = tree(&[("100664", "f", &x), ("100775", "x%\n", &y)]);
+        let new = tree(&[("100644", "f", &x), ("100755", "x%\n", &y)]);
+        let hollow = tree(&[("40000", "a", &none), ("40000", "b", &none)]);
+        let roots = [
+            none.clone(),
+            tree(&[("40000", "d", &none)]),
+            tree(&[("100664", "d", &x), ("40000", "e", &hollow)]),
+            tree(&[("40000", "d", &old), ("40000", "e", &hollow)]),
+            tree(&[("40000", "d", &new), ("40000", "e", &old)]),
+            // What lies in the order of directories, and what is the same but for its modes.
+            tree(&[
+                ("100640", "d.c", &x),
+                ("040000", "d", &new),
+                ("40000", "e", &none),
+            ]),
+            tree(&[
+                ("100644", "d.c", &x),
+                ("40000", "d", &new),
+                ("100600", "e", &y),
+            ]),
+            tree(&[("40000", "d", &hollow), ("040000", "e", &hollow)]),
+            hollow,
+        ];
+        let mut parent = String::new();
+        for (at, root) in roots.iter().chain(roots.iter().rev()).enumerate() {
+            let commit = format!(
+                "tree {root}\n{parent}author A <a@b> {at} +0000\ncommitter A <a@b> {at} +0000\ngpgsig a\n b\n\nm\n"
+            );
+            let id = write(&place, "commit", commit.as_bytes());
+            place.git(&["update-ref", "refs/heads/main", &id]);
+            parent = format!("parent {id}\n");
+        }
+        assert_comes_back(&place, format);
+    }
+}
+
+#[test]
+fn a_history_that_is_cut_off_comes_back_as_it_is() {
+    for format in FORMATS {
+        let whole = Place::of_git(format);
+        Random(7).history(&whole, 40);
+        let url = format!("file://{}", whole.path().display());
+        let place = Place(tempfile::tempdir().unwrap());
+        let args = ["clone", "-q", "--depth", "4", "--no-tags", &url, "."];
+        place.git(&args);
+        // The one name that is not converted: it stands for another.
+        place.git(&["remote", "set-head", "origin", "--delete"]);
+        assert_comes_back(&place, format);
+        let cut = |at: &str| {
+            let text = std::fs::read_to_string(place.path().join(at)).unwrap();
+            let mut lines: Vec<_> = text.lines().map(String::from).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(cut(".git/shallow"), cut("back/shallow"));
+        place.git(&["-C", "back", "fetch", "-q", "--unshallow", &url]);
+        place.git(&["-C", "back", "fsck", "--strict"]);
+        // Its ids are of one format only.
+        let other = if format == "sha1" {
+            "git-sha256"
+        } else {
+            "git-sha1"
+        };
+        let args = ["convert", "native", "other", "--bare", "--format", other];
+        let (code, _, error) = place.try_irmin(&args);
+        assert!(code == 3 && error.contains("other format"), "{error}");
+    }
+}
+
 #[test]
 fn what_would_not_come_back_is_refused_and_leaves_nothing() {
     let place = Place::of_git("sha1");
-    let blob = place.git(&["hash-object", "-w", "--stdin"]);
-    let bytes: Vec<u8> = (0..20)
-        .map(|at| u8::from_str_radix(&blob[2 * at..2 * at + 2], 16).unwrap())
-        .collect();
-    let tree = [&b"100664 old\0"[..], &bytes].concat();
-    let (code, tree, _) = feed(
-        place.git_command(&["hash-object", "-t", "tree", "-w", "--literally", "--stdin"]),
-        &tree,
+    let blob = write(&place, "blob", b"x");
+    let disorder = write_tree(&place, &[("100644", "b", &blob), ("100644", "a", &blob)]);
+    let fine = write_tree(&place, &[("100664", "a", &blob)]);
+    let who = "author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n";
+    let disorder_at = write(
+        &place,
+        "commit",
+        format!("tree {disorder}\n{who}\n").as_bytes(),
     );
-    assert_eq!(code, 0);
-    let commit = place.git(&["commit-tree", tree.trim(), "-m", "m"]);
-    place.git(&["update-ref", "refs/heads/main", &commit]);
-    let (code, _, error) = place.try_irmin(&["convert", ".", "native"]);
-    assert!(code == 3 && error.contains(tree.trim()), "{error}");
-    assert!(!place.path().join("native").exists());
-    assert_eq!(
-        place
-            .try_irmin(&["convert", ".", "x", "--format", "git-sha256"])
-            .0,
-        3
-    );
+    let ours = format!("tree {fine}\n{who}irmin-git-tree 100664 a\n\n");
+    let ours = write(&place, "commit", ours.as_bytes());
+    for (name, id, told) in [
+        ("refs/heads/main", &disorder_at, &disorder),
+        ("refs/heads/main", &ours, &ours),
+        // No commit is there to keep its modes.
+        ("refs/tags/tree", &fine, &fine),
+    ] {
+        place.git(&["update-ref", name, id]);
+        let (code, _, error) = place.try_irmin(&["convert", ".", "native"]);
+        assert!(code == 3 && error.contains(&told[..]), "{error}");
+        assert!(!place.path().join("native").exists());
+        place.git(&["update-ref", "-d", name]);
+    }
+    let args = ["convert", ".", "x", "--format", "git-sha256"];
+    assert_eq!(place.try_irmin(&args).0, 3);
     assert_eq!(place.try_irmin(&["convert", ".", "."]).0, 3);
 }
 

@@ -91,12 +91,12 @@ pub struct Import {
 #[derive(Debug, Args)]
 #[command(
     after_help = "All that names lead to is converted: commits with their signatures and unknown headers, tags, modes,
-links and modules. Converted back, a Git repository has the same ids again, bit for bit. So what a
-native store has no place for is refused, with the object's id:
-  a shallow history              a native store has whole histories; irmin fetch --unshallow first
-  directories without entries    a native store has directories as far as there is something in them
-  trees of old programs          with modes such as 100664, or not in order
-  deeper than 2048 directories   no path is longer
+links and modules. Converted back, a Git repository has the same ids again, bit for bit. What a
+native store has no place for is kept in headers of its commits, for that way back: modes of old
+programs such as 100664, directories without entries, and the parents at which a shallow history is
+cut off; in the native store it begins there. Refused are, with the object's id, trees that are not
+in Git's order, directories more than 2048 deep, and what is odd where no commit leads to it. Names
+that stand for others (refs/remotes/origin/HEAD) are left out.
 
 FROM is only read. Names appear last and all at once, so that who looks sees nothing or all. On an
 error, and when a signal ends it, the new store is removed. One that was killed leaves a folder

@@ -1,10 +1,12 @@
 //! `irmin convert`: all history of a store, in a store of another format.
 
+mod odd;
 mod to_git;
 mod to_native;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use irmin::raw::{CommitData, TagData};
@@ -16,6 +18,7 @@ use crate::failure::{Failure, Result};
 use crate::output::{Output, harmless};
 use crate::place::{Place, make_in, shown};
 use crate::progress::Progress;
+use odd::Odd;
 use to_git::ToGit;
 use to_native::ToNative;
 
@@ -27,7 +30,8 @@ const STACK: usize = 256 << 20;
 /// What makes trees and contents of the other format.
 trait Trees {
     /// The tree that stands for this one; `like` is one that was made before and differs little.
-    fn tree(&mut self, id: &Id, like: Option<&Id>) -> Result<Id>;
+    /// What is odd in one of Git's is given back from it, and is given to make one.
+    fn tree(&mut self, id: &Id, like: Option<&Id>, odd: Arc<Odd>) -> Result<(Id, Arc<Odd>)>;
 
     /// The same for contents.
     fn blob(&mut self, id: &Id) -> Result<Id>;
@@ -52,15 +56,6 @@ pub fn convert(convert: &Convert, out: &mut Output) -> Result<u8> {
         return Err(Failure::broken_with(
             "both stores would be Git's, or both native",
             "one is converted to native first, and that to the other; `irmin clone` makes a copy",
-        ));
-    }
-    if !from.repo.backend().shallow()?.is_empty() {
-        return Err(Failure::broken_with(
-            format!(
-                "the history in {} is cut off (shallow)",
-                shown(&convert.from)
-            ),
-            "fetch the rest first: irmin fetch --unshallow",
         ));
     }
     let to = &convert.to;
@@ -104,6 +99,8 @@ fn into(from: &Place, to: &Path, format: StoreFormat, is_bare: bool) -> Result<(
         to: &to,
         trees,
         commits: HashMap::new(),
+        cut: from.repo.backend().shallow()?.into_iter().collect(),
+        cut_made: Vec::new(),
         progress: Progress::new("converting commits", None),
     };
     let mut edits = Vec::new();
@@ -116,6 +113,9 @@ fn into(from: &Place, to: &Path, format: StoreFormat, is_bare: bool) -> Result<(
     }
     work.trees.finish()?;
     let commits = work.commits.len();
+    if !work.cut_made.is_empty() {
+        to.repo.backend().set_shallow(&work.cut_made)?;
+    }
     drop(work);
     // Names come last: before them there is nothing to be seen.
     to.repo.update(&edits)?;
@@ -139,6 +139,9 @@ struct Work<'a> {
     trees: &'a mut dyn Trees,
     /// What stands for each commit, and the tree that it had.
     commits: HashMap<Id, (Id, Id)>,
+    /// Commits whose parents are not here, and those made of such.
+    cut: HashSet<Id>,
+    cut_made: Vec<Id>,
     progress: Progress,
 }
 
@@ -155,7 +158,16 @@ impl Work<'_> {
             let object = self.read(&at)?;
             match object.kind {
                 Kind::Commit => break self.history(at)?,
-                Kind::Tree => break self.trees.tree(&at, None)?,
+                Kind::Tree => {
+                    let (made, odd) = self.trees.tree(&at, None, Arc::default())?;
+                    if !odd.is_empty() {
+                        return Err(damaged(
+                            &at,
+                            "it has modes of old programs or directories without entries, and no commit to keep them in",
+                        ));
+                    }
+                    break made;
+                }
                 Kind::Blob => break self.trees.blob(&at)?,
                 Kind::Tag => {
                     let data = TagData::decode(self.from.repo.format(), &object.data);
@@ -203,7 +215,7 @@ impl Work<'_> {
             let missing = data
                 .parents
                 .iter()
-                .filter(|id| !self.commits.contains_key(*id));
+                .filter(|parent| !self.cut.contains(&id) && !self.commits.contains_key(*parent));
             let missing: Vec<Id> = missing.copied().collect();
             if missing.is_empty() {
                 open.pop();
@@ -221,17 +233,56 @@ impl Work<'_> {
         if data.encode() != object.data {
             return Err(damaged(&id, "it is written in a way that cannot be kept"));
         }
+        let mut odd = Odd::default();
+        let mut cut = None;
+        if self.from.repo.format().is_git() {
+            if odd::is_in(&data) {
+                return Err(damaged(
+                    &id,
+                    "it has a header that only native commits have",
+                ));
+            }
+            if self.cut.contains(&id) && !data.parents.is_empty() {
+                odd::put_parents(&mut data);
+            }
+        } else {
+            odd = Odd::take(&mut data).map_err(|what| damaged(&id, what))?;
+            cut = odd::take_parents(&mut data).map_err(|what| damaged(&id, what))?;
+        }
         let tree = data.tree;
         let like = data.parents.first().map(|parent| self.commits[parent].1);
-        data.tree = self.trees.tree(&tree, like.as_ref())?;
+        let (made, odd) = self.trees.tree(&tree, like.as_ref(), Arc::new(odd))?;
+        data.tree = made;
+        odd.put(&mut data).map_err(|what| damaged(&id, what))?;
         for parent in &mut data.parents {
             *parent = self.commits[parent].0;
         }
+        let is_cut = cut.is_some();
+        if let Some(parents) = cut {
+            let length = self.to.repo.format().id_len();
+            if !data.parents.is_empty() || parents.iter().any(|id| id.as_bytes().len() != length) {
+                return Err(damaged(
+                    &id,
+                    "its history is cut off, at commits of Git's other format",
+                ));
+            }
+            data.parents = parents;
+        }
         let made = self.write(Kind::Commit, data.encode())?;
+        self.cut_made.extend(is_cut.then_some(made));
         self.commits.insert(id, (made, tree));
         self.progress.add(1);
         Ok(())
     }
+}
+
+/// Writes an entry of one of Git's trees.
+fn push_entry(into: &mut Vec<u8>, digits: &[u8], name: &[u8], id: &Id) {
+    into.extend(digits);
+    into.push(b' ');
+    into.extend(name);
+    into.push(0);
+    into.extend(id.as_bytes());
 }
 
 fn read(place: &Place, id: &Id) -> Result<Object> {

@@ -1,12 +1,14 @@
 //! Native trees as Git's.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use irmin::raw::{Mode, git_order, push_entry};
+use irmin::raw::{Mode, git_order};
 use irmin::{Id, Kind, Object};
 
-use super::{DEEPEST, Trees, damaged, read};
+use super::odd::Odd;
+use super::{DEEPEST, Trees, damaged, push_entry, read};
 use crate::failure::{Failure, Result};
 use crate::place::Place;
 
@@ -17,7 +19,8 @@ const COUNT: usize = 50_000;
 pub struct ToGit<'a> {
     from: &'a Place,
     to: &'a Place,
-    trees: HashMap<Id, Id>,
+    /// What stands for trees, with what was odd in them.
+    trees: HashMap<(Id, Arc<Odd>), Id>,
     blobs: HashMap<Id, Id>,
     written: HashSet<Id>,
     batch: Vec<Object>,
@@ -44,8 +47,10 @@ impl<'a> ToGit<'a> {
         Ok(id)
     }
 
-    fn convert(&mut self, id: &Id, depth: usize) -> Result<Id> {
-        if let Some(made) = self.trees.get(id) {
+    /// The tree `id`, or if there is none a directory that holds nothing but what is odd in it.
+    fn convert(&mut self, id: &Id, odd: &Arc<Odd>, depth: usize) -> Result<Id> {
+        let key = (*id, odd.clone());
+        if let Some(made) = self.trees.get(&key) {
             return Ok(*made);
         }
         if depth > DEEPEST {
@@ -56,11 +61,19 @@ impl<'a> ToGit<'a> {
         }
         let from = self.from;
         let tree = from.repo.tree(id);
+        let mut missing = odd.0.clone();
         let mut entries = Vec::new();
         for item in tree.list() {
             let (name, entry) = item?;
+            let old = missing.remove(&name[..]).unwrap_or_default();
+            let mode = entry.mode();
+            let digits = old.digits.unwrap_or(mode.digits().into());
+            let is_dir = mode == Mode::Dir;
+            if Mode::from_digits(&digits) != Some(mode) || !is_dir && !old.below.is_empty() {
+                return Err(damaged(id, "its commit tells of other modes"));
+            }
             let made = match (entry.mode(), entry.id()) {
-                (Mode::Dir, Some(inside)) => self.convert(&inside, depth + 1)?,
+                (Mode::Dir, Some(inside)) => self.convert(&inside, &old.below, depth + 1)?,
                 (Mode::Module, Some(commit)) => commit,
                 (_, Some(blob)) => self.blob(&blob)?,
                 (_, None) => self.put(Kind::Blob, tree.contents(&entry)?)?,
@@ -71,24 +84,36 @@ impl<'a> ToGit<'a> {
                     "a module in it is a commit of Git's other format; convert to that one (--format)",
                 ));
             }
-            entries.push((name, entry.mode(), made));
+            entries.push((name, is_dir, digits, made));
         }
-        entries.sort_by(|(a, a_mode, _), (b, b_mode, _)| {
-            git_order(a, *a_mode == Mode::Dir, b, *b_mode == Mode::Dir)
-        });
+        // What is odd of no entry is a directory without any.
+        for (name, old) in missing {
+            let digits = old.digits.unwrap_or(Mode::Dir.digits().into());
+            if Mode::from_digits(&digits) != Some(Mode::Dir) {
+                return Err(damaged(
+                    id,
+                    "its commit tells of the mode of what is not there",
+                ));
+            }
+            let none = from.repo.empty_tree().id();
+            let made = self.convert(&none, &old.below, depth + 1)?;
+            entries.push((name.into(), true, digits, made));
+        }
+        entries
+            .sort_by(|(a, a_is_dir, ..), (b, b_is_dir, ..)| git_order(a, *a_is_dir, b, *b_is_dir));
         let mut data = Vec::new();
-        for (name, mode, id) in &entries {
-            push_entry(&mut data, *mode, name, id);
+        for (name, _, digits, id) in &entries {
+            push_entry(&mut data, digits, name, id);
         }
         let made = self.put(Kind::Tree, data)?;
-        self.trees.insert(*id, made);
+        self.trees.insert(key, made);
         Ok(made)
     }
 }
 
 impl Trees for ToGit<'_> {
-    fn tree(&mut self, id: &Id, _: Option<&Id>) -> Result<Id> {
-        self.convert(id, 0)
+    fn tree(&mut self, id: &Id, _: Option<&Id>, odd: Arc<Odd>) -> Result<(Id, Arc<Odd>)> {
+        Ok((self.convert(id, &odd, 0)?, Arc::default()))
     }
 
     fn blob(&mut self, id: &Id) -> Result<Id> {

@@ -1,11 +1,13 @@
 //! Git's trees as native ones.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use irmin::raw::{Mode, TreeEntries, git_order, push_entry};
+use irmin::raw::{Mode, TreeEntries, git_order};
 use irmin::{Id, Kind, Object, Tree};
 
-use super::{DEEPEST, Trees, damaged, read};
+use super::odd::{Name, Odd};
+use super::{DEEPEST, Trees, damaged, push_entry, read};
 use crate::failure::{Failure, Result};
 use crate::place::Place;
 
@@ -16,9 +18,14 @@ pub struct ToNative<'a> {
     made: HashMap<Id, Id>,
     /// The same for those that are not written yet.
     fresh: HashMap<Id, Tree>,
+    /// What is odd in a tree, and whether it holds nothing that is kept: for those where it is so.
+    odd: HashMap<Id, (Arc<Odd>, bool)>,
 }
 
 type Entries = BTreeMap<Vec<u8>, (Mode, Id)>;
+
+/// Names and digits of modes that are written in another way than today's.
+type OldModes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl<'a> ToNative<'a> {
     pub fn new(from: &'a Place, to: &'a Place) -> ToNative<'a> {
@@ -27,16 +34,23 @@ impl<'a> ToNative<'a> {
             to,
             made: HashMap::new(),
             fresh: HashMap::new(),
+            odd: HashMap::new(),
         }
     }
 
-    /// The entries of a tree that comes back bit for bit from a native one.
-    fn entries(&self, id: &Id) -> Result<Entries> {
+    /// The entries of a tree that comes back bit for bit from them.
+    fn entries(&self, id: &Id) -> Result<(Entries, OldModes)> {
         let format = self.from.repo.format();
         let object = read(self.from, id)?;
         let mut entries = Vec::new();
+        let mut old = OldModes::new();
         for entry in TreeEntries::new(format, &object.data) {
             let entry = entry.map_err(|error| damaged(id, error))?;
+            let rest = 1 + entry.name.len() + 1 + format.id_len();
+            let digits = &entry.bytes[..entry.bytes.len() - rest];
+            if digits != entry.mode.digits().as_bytes() {
+                old.insert(entry.name.to_vec(), digits.to_vec());
+            }
             entries.push((entry.name.to_vec(), (entry.mode, entry.id)));
         }
         entries.sort_by(|(a, (a_mode, _)), (b, (b_mode, _))| {
@@ -44,17 +58,18 @@ impl<'a> ToNative<'a> {
         });
         let mut again = Vec::with_capacity(object.data.len());
         for (name, (mode, id)) in &entries {
-            push_entry(&mut again, *mode, name, id);
+            let digits = old.get(name).map_or(mode.digits().as_bytes(), |old| old);
+            push_entry(&mut again, digits, name, id);
         }
         let count = entries.len();
         let entries: Entries = entries.into_iter().collect();
         if again != object.data || entries.len() != count {
             return Err(damaged(
                 id,
-                "the tree has modes or an order of old programs, which would not come back as they are",
+                "its entries are not in Git's order, in which they would come back",
             ));
         }
-        Ok(entries)
+        Ok((entries, old))
     }
 
     fn convert(&mut self, id: &Id, like: Option<(&Id, Tree)>, depth: usize) -> Result<Tree> {
@@ -70,15 +85,9 @@ impl<'a> ToNative<'a> {
                 format_args!("it is more than {DEEPEST} directories deep"),
             ));
         }
-        let new = self.entries(id)?;
-        if new.is_empty() && depth > 0 {
-            return Err(damaged(
-                id,
-                "a directory without entries, which a native store does not keep",
-            ));
-        }
+        let (new, mut modes) = self.entries(id)?;
         let (old, base) = match like {
-            Some((id, base)) => (self.entries(id)?, base),
+            Some((id, base)) => (self.entries(id)?.0, base),
             None => (Entries::new(), self.to.repo.empty_tree()),
         };
         let mut edit = base.edit();
@@ -109,19 +118,40 @@ impl<'a> ToNative<'a> {
             }
         }
         let tree = edit.finish()?;
+        let mut odd = Odd::default();
+        for (name, (mode, id)) in &new {
+            let mut found = Name {
+                digits: modes.remove(name),
+                below: Arc::default(),
+            };
+            if let (Mode::Dir, Some((below, is_empty))) = (mode, self.odd.get(id)) {
+                found.below = below.clone();
+                if *is_empty && found.digits.is_none() {
+                    found.digits = Some(mode.digits().into());
+                }
+            }
+            if found != Name::default() {
+                odd.0.insert(name.clone(), found);
+            }
+        }
+        let is_empty = tree.is_empty()?;
+        if is_empty || !odd.is_empty() {
+            self.odd.insert(*id, (Arc::new(odd), is_empty));
+        }
         self.fresh.insert(*id, tree.clone());
         Ok(tree)
     }
 }
 
 impl Trees for ToNative<'_> {
-    fn tree(&mut self, id: &Id, like: Option<&Id>) -> Result<Id> {
+    fn tree(&mut self, id: &Id, like: Option<&Id>, _: Arc<Odd>) -> Result<(Id, Arc<Odd>)> {
         let like = like.and_then(|like| Some((like, self.to.repo.tree(self.made.get(like)?))));
         let tree = self.convert(id, like, 0)?;
         self.to.repo.write_tree(&tree)?;
         let fresh = self.fresh.drain();
         self.made.extend(fresh.map(|(id, tree)| (id, tree.id())));
-        Ok(tree.id())
+        let odd = self.odd.get(id).map(|(odd, _)| odd.clone());
+        Ok((tree.id(), odd.unwrap_or_default()))
     }
 
     fn blob(&mut self, id: &Id) -> Result<Id> {
