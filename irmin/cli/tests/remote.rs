@@ -142,6 +142,18 @@ fn a_pull_merges_or_tells_the_conflicts() {
     let other = Place::new("sha1", &[]);
     other.irmin(&["pull", &path(&there)]);
     assert_eq!(other.irmin(&["get", "both"]), "b");
+    // A branch may follow another one here, wherever the command runs.
+    other.irmin(&["branches", "--create", "topic"]);
+    let next = other.irmin(&["set", "both", "c"]);
+    other.git(&["config", "branch.topic.remote", "."]);
+    other.git(&["config", "branch.topic.merge", "refs/heads/main"]);
+    let repo = path(&other);
+    let pulled = here.irmin(&["pull", "--repo", &repo, "--branch", "topic"]);
+    assert!(pulled.ends_with(&next), "{pulled}");
+    assert_eq!(
+        here.irmin(&["get", "both", "--at", "topic@{u}", "--repo", &repo]),
+        "c"
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn fetch(place: &Place, fetch: &cli::Fetch, out: &mut Output) -> Result<u8> 
     let head = FetchHead::begin(place)?;
     let mut code = 0;
     for name in names {
-        let known = Known::find(&config, &name)?;
+        let known = Known::find(place, &config, &name)?;
         let merged = Known::merged(&config, &branch).filter(|_| name == usual);
         let asked = match (&fetch.refspecs[..], &known.fetch[..], merged) {
             ([], [], _) => Asked {
@@ -134,7 +134,7 @@ pub fn pull(place: &Place, pull: &cli::Pull, out: &mut Output) -> Result<u8> {
     let (config, _) = here(place)?;
     let branch = write::branch(place, pull.branch.as_deref())?;
     let usual = Known::usual(&config, branch.name());
-    let known = Known::find(&config, pull.remote.as_deref().unwrap_or(usual))?;
+    let known = Known::find(place, &config, pull.remote.as_deref().unwrap_or(usual))?;
     let theirs = match (&pull.theirs, Known::merged(&config, branch.name())) {
         (Some(theirs), _) => theirs.clone(),
         (None, Some(theirs)) if known.name == usual => theirs.into(),

@@ -44,8 +44,8 @@ struct Known {
 }
 
 impl Known {
-    /// The remote of this name, or at this URL.
-    fn find(config: &Config, typed: &str) -> Result<Known> {
+    /// The remote of this name, or at this URL; `.` is the repository itself, as in Git.
+    fn find(place: &Place, config: &Config, typed: &str) -> Result<Known> {
         let key = |key: &str| format!("remote.{typed}.{key}");
         let Some(url) = config.get(&key("url")) else {
             let is_path = Path::new(typed).exists();
@@ -55,11 +55,15 @@ impl Known {
                     format!("git remote add {typed} URL makes one; or give the URL itself"),
                 ));
             }
+            let url = match typed {
+                "." => address(&place.folder.to_string_lossy()),
+                url => address(url),
+            };
             return Ok(Known {
                 name: typed.into(),
                 written: typed.into(),
-                url: address(typed),
-                push_url: address(typed),
+                push_url: url.clone(),
+                url,
                 fetch: Vec::new(),
                 is_mirror: false,
                 calls: Calls::default(),

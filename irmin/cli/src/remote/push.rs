@@ -15,7 +15,7 @@ use crate::{cli, config};
 pub fn push(place: &Place, push: &cli::Push, out: &mut Output) -> Result<u8> {
     let (config, branch) = here(place)?;
     let (usual, theirs) = Known::pushed(&config, &branch);
-    let known = Known::find(&config, push.remote.as_deref().unwrap_or(usual))?;
+    let known = Known::find(place, &config, push.remote.as_deref().unwrap_or(usual))?;
     let calls = Calls {
         receive_pack: push
             .receive_pack

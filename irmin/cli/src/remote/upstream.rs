@@ -29,8 +29,8 @@ pub fn expanded<'a>(place: &Place, text: &'a str) -> Result<Cow<'a, str>> {
         name => RefName::branch(name)?,
     };
     let found = match is_push {
-        true => pushed(&config, &branch)?,
-        false => upstream(&config, &branch)?,
+        true => pushed(place, &config, &branch)?,
+        false => upstream(place, &config, &branch)?,
     };
     let name = found.ok_or_else(|| {
         let short = branch.short();
@@ -42,7 +42,7 @@ pub fn expanded<'a>(place: &Place, text: &'a str) -> Result<Cow<'a, str>> {
     Ok(format!("{name}{rest}").into())
 }
 
-fn upstream(config: &Config, branch: &RefName) -> Result<Option<RefName>> {
+fn upstream(place: &Place, config: &Config, branch: &RefName) -> Result<Option<RefName>> {
     let remote = Known::usual(config, branch);
     let Some(theirs) = Known::merged(config, branch) else {
         return Ok(None);
@@ -50,10 +50,10 @@ fn upstream(config: &Config, branch: &RefName) -> Result<Option<RefName>> {
     if remote == "." {
         return Ok(Some(RefName::new(theirs)?));
     }
-    Ok(Known::find(config, remote)?.tracking(theirs))
+    Ok(Known::find(place, config, remote)?.tracking(theirs))
 }
 
-fn pushed(config: &Config, branch: &RefName) -> Result<Option<RefName>> {
+fn pushed(place: &Place, config: &Config, branch: &RefName) -> Result<Option<RefName>> {
     let (remote, theirs) = Known::pushed(config, branch);
-    Ok(Known::find(config, remote)?.tracking(&theirs))
+    Ok(Known::find(place, config, remote)?.tracking(&theirs))
 }
