@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGQUIT};
 use signal_hook::flag;
 
 /// Tests and benchmarks of the whole system, against its real peers.
@@ -62,7 +62,7 @@ enum Bench {
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = heed_interrupts() {
+    if let Err(error) = heed_signals() {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
@@ -83,10 +83,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends by SIGINT also where whoever started this had it ignored, as a shell does with `&`; and so does
-/// all that is started here, which the tests end by SIGINT: a signal with a handler has its usual effect
-/// again after `exec`, where one that is ignored stays so.
-fn heed_interrupts() -> std::io::Result<()> {
-    let always = Arc::new(AtomicBool::new(true));
-    flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, always).map(drop)
+/// Ends by SIGINT and SIGQUIT also where whoever started this had them ignored, as a shell does with `&`;
+/// and so does all that is started here, which the tests end by these: a signal with a handler has its
+/// usual effect again after `exec`, where one that is ignored stays so.
+fn heed_signals() -> std::io::Result<()> {
+    for signal in [SIGINT, SIGQUIT] {
+        let always = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_shutdown(signal, 128 + signal, always)?;
+    }
+    Ok(())
 }
