@@ -177,6 +177,10 @@ fn hidden_names_are_not_told_and_not_moved() {
         world.there.path().to_str().unwrap(),
     ];
     assert_eq!(world.here.git(&piped), theirs);
+    let folder = world.there.path().to_str().unwrap();
+    world.here.irmin(&["fetch", folder, "refs/*:refs/seen/*"]);
+    let seen = world.here.git(&["for-each-ref", "refs/seen"]);
+    assert!(!seen.contains("internal") && !seen.contains("draft") && seen.contains("kept"));
     for name in ["refs/internal/x", "refs/heads/kept", "refs/internal/new"] {
         let (code, said) = world.push(&[&format!("+main:{name}")]);
         assert!(code == 1 && said.contains("[remote rejected]"), "{said}");

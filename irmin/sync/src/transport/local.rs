@@ -10,6 +10,7 @@ use irmin_git::Git;
 use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
 
+use super::pushes::hides_names;
 use super::stream::Peer;
 use super::{Connection, Program, Service, Settings, Stream, Taker, Transport};
 use crate::error::SyncError;
@@ -22,6 +23,8 @@ pub struct Local {
     policy: Policy,
     /// Who takes pushes, with the way to git's own server.
     pushes: (Taker, Option<Program>),
+    /// Whether git's own server is asked for the names too, as some may be hidden.
+    hides: bool,
 }
 
 enum Store {
@@ -52,6 +55,7 @@ impl Local {
             store: Store::Open(store),
             policy,
             pushes: (Taker::Ours, None),
+            hides: false,
         }
     }
 
@@ -71,8 +75,13 @@ impl Local {
                 ..Policy::default()
             };
             let pushes = (Taker::of(git.path()), Some(Program::git(path, settings)));
+            let hides = hides_names(git.path());
             let local = Local::new(&shown, Arc::new(git), policy);
-            return Some(Local { pushes, ..local });
+            return Some(Local {
+                pushes,
+                hides,
+                ..local
+            });
         }
         let is_segment = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".seg");
         let mut entries = std::fs::read_dir(path).ok()?;
@@ -84,6 +93,7 @@ impl Local {
             store: Store::Native(path.into()),
             policy: Policy::default(),
             pushes: (Taker::Ours, None),
+            hides: false,
         })
     }
 }
@@ -98,12 +108,15 @@ impl Transport for Local {
         service: Service,
         version: u8,
     ) -> Result<Box<dyn Connection + '_>, SyncError> {
-        if service == Service::ReceivePack {
-            match &mut self.pushes {
-                (Taker::Git, Some(program)) => return program.connect(service, version),
-                (Taker::Nobody(why), _) => return Err(SyncError::Connect(why.clone())),
-                _ => {}
+        match (service, self.hides, &mut self.pushes) {
+            (Service::UploadPack, true, (_, Some(program)))
+            | (Service::ReceivePack, _, (Taker::Git, Some(program))) => {
+                return program.connect(service, version);
             }
+            (Service::ReceivePack, _, (Taker::Nobody(why), _)) => {
+                return Err(SyncError::Connect(why.clone()));
+            }
+            _ => {}
         }
         let failed = |error| SyncError::Connect(format!("{}: {error}", self.shown));
         let (their_input, write) = io::pipe().map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who takes a push to a Git repository of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +49,7 @@ impl Taker {
     }
 
     fn without_git(repository: &Path) -> Taker {
-        let common = fs::read_to_string(repository.join("commondir"));
-        let common = common.map_or(repository.into(), |common| {
-            repository.join(common.trim_end())
-        });
+        let common = common(repository);
         let hooks = common.join("hooks");
         let hook = HOOKS.iter().find(|name| hooks.join(name).exists());
         let config = fs::read(common.join("config")).unwrap_or_default();
@@ -83,6 +80,22 @@ fn setting(config: &str) -> Option<&str> {
             .any(|name| section.starts_with(name))
             || line.contains("hookspath")
     })
+}
+
+/// Whether the repository in this folder may hide names from who fetches (`transfer.hideRefs`,
+/// `uploadpack.hideRefs`), which git knows.
+pub(super) fn hides_names(repository: &Path) -> bool {
+    let config = fs::read(common(repository).join("config")).unwrap_or_default();
+    let config = String::from_utf8_lossy(&config).to_ascii_lowercase();
+    config.contains("hiderefs") && is_installed("git")
+}
+
+/// The folder that a repository's work trees share.
+fn common(repository: &Path) -> PathBuf {
+    match fs::read_to_string(repository.join("commondir")) {
+        Ok(common) => repository.join(common.trim_end()),
+        Err(_) => repository.into(),
+    }
 }
 
 /// Whether there is such a program.
