@@ -1,9 +1,9 @@
 //! Objects that were read or written lately.
 
-use std::collections::HashMap;
 use std::mem;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use irmin::Kind;
 
 /// Which entry of which pack.

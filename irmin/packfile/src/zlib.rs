@@ -1,6 +1,7 @@
 //! Zlib streams, read within bounds that the reader sets.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::io::{self, BufRead};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -39,14 +40,24 @@ pub struct Inflate<R> {
 
 thread_local! {
     /// The state of the last stream: it is large, and made new only where two are read at once.
-    static SPARE: Cell<Option<Box<Decompress>>> = const { Cell::new(None) };
+    static STATE: Cell<Option<Box<Decompress>>> = const { Cell::new(None) };
+    /// Where what is small is put first.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
+
+/// What has so many bytes at most is inflated in one step, with as many to spare as the decoder needs to
+/// copy without looking at each byte.
+const SMALL: usize = 64 << 10;
+const SPARE: usize = 512;
+
+const SHORT: &str = "it is shorter than it says";
+const LONG: &str = "it is longer than it says";
 
 struct State(Option<Box<Decompress>>);
 
 impl State {
     fn new() -> State {
-        let mut state = SPARE
+        let mut state = STATE
             .take()
             .unwrap_or_else(|| Box::new(Decompress::new(true)));
         state.reset(true);
@@ -60,7 +71,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        SPARE.set(self.0.take());
+        STATE.set(self.0.take());
     }
 }
 
@@ -136,6 +147,20 @@ impl<R: BufRead> Inflate<R> {
     /// [`Failed`].
     pub fn rest_into(mut self, size: usize, out: &mut Vec<u8>) -> Result<(), Failed> {
         out.clear();
+        if size <= SMALL {
+            let mut room = ROOM.take();
+            room.resize(SMALL + SPARE, 0);
+            let filled = self.fill(&mut room[..size + SPARE]);
+            if filled.as_ref().is_ok_and(|filled| *filled == size) {
+                out.extend_from_slice(&room[..size]);
+            }
+            ROOM.set(room);
+            return match filled?.cmp(&size) {
+                Ordering::Less => Err(Failed::Damaged(SHORT)),
+                Ordering::Equal => Ok(()),
+                Ordering::Greater => Err(Failed::Damaged(LONG)),
+            };
+        }
         while out.len() < size && !self.done {
             let filled = out.len();
             let grown = size.min((2 * filled).max(64 << 10));
@@ -144,11 +169,11 @@ impl<R: BufRead> Inflate<R> {
             out.truncate(filled + more);
         }
         if out.len() < size {
-            return Err(Failed::Damaged("it is shorter than it says"));
+            return Err(Failed::Damaged(SHORT));
         }
         // The end of the stream, with its checksum, is still to come.
         if self.fill(&mut [0])? != 0 {
-            return Err(Failed::Damaged("it is longer than it says"));
+            return Err(Failed::Damaged(LONG));
         }
         Ok(())
     }

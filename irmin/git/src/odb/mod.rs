@@ -17,7 +17,7 @@ use irmin::{Format, Id};
 use crate::cache::Cache;
 use crate::error::{Result, io, optional};
 use crate::file::Stamp;
-use crate::pack::{Built, Pack};
+use crate::pack::{Built, Pack, Windows};
 use crate::{Options, loose};
 
 pub(crate) struct Odb {
@@ -31,6 +31,7 @@ pub(crate) struct Odb {
     fold_lock: PathBuf,
     packs: RwLock<Known>,
     cache: Mutex<Cache>,
+    windows: Windows,
     writing: Mutex<write::Writing>,
     /// The thread that folds packs, which holds the value too.
     folding: Mutex<Option<JoinHandle<()>>>,
@@ -79,6 +80,7 @@ impl Odb {
                 replaced: HashSet::new(),
             }),
             cache: Mutex::new(Cache::new(options.cache)),
+            windows: Windows::default(),
             writing: Mutex::default(),
             folding: Mutex::default(),
             this: this.clone(),

@@ -149,7 +149,7 @@ impl Odb {
             {
                 break found;
             }
-            let entry = pack.entry(at, self.largest)?;
+            let entry = pack.entry(at, self.largest, &self.windows)?;
             match entry.base {
                 Base::Whole(kind) => {
                     let data = Bytes::from(entry.data);

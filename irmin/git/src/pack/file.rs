@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use irmin::{BackendError, Format, Id};
 use irmin_packfile::zlib::{Deflate, Effort, Inflate};
 use irmin_packfile::{Base, Header, Parsed};
 
 use super::index::Index;
+use super::windows::{WINDOW, Windows};
 use crate::error::{Result, corrupt, io};
 
 /// One pack. Opened when something is looked for in it.
@@ -133,15 +135,17 @@ impl Pack {
         self.file.get().is_none() && !self.path.exists()
     }
 
-    /// Reads the entry at `offset`, refusing one of more than `largest` bytes.
-    pub(crate) fn entry(&self, offset: u64, largest: u64) -> Result<Entry> {
+    /// Reads the entry at `offset`, through `windows`, refusing one of more than `largest` bytes.
+    pub(crate) fn entry(&self, offset: u64, largest: u64, windows: &Windows) -> Result<Entry> {
         let (file, length) = self.file()?;
         let end = length - self.format.id_len() as u64;
         let damaged = |wrong: &str| corrupt(&self.path, format_args!("at {offset}: {wrong}"));
         if offset < 12 || offset >= end {
             return Err(damaged("there is no object"));
         }
-        read_entry(file, &self.path, offset..end, self.format, largest)
+        let mut stream = Stream::new(file, offset, end);
+        stream.windows = Some((windows, self.number));
+        inflate(stream, &self.path, offset..end, self.format, largest)
     }
 
     /// Where the entries end.
@@ -240,9 +244,19 @@ pub(crate) fn read_entry(
     format: Format,
     largest: u64,
 ) -> Result<Entry> {
+    let stream = Stream::new(file, range.start, range.end);
+    inflate(stream, path, range, format, largest)
+}
+
+fn inflate(
+    mut stream: Stream<'_>,
+    path: &Path,
+    range: Range<u64>,
+    format: Format,
+    largest: u64,
+) -> Result<Entry> {
     let Range { start, end } = range;
     let damaged = |wrong: &str| corrupt(path, format_args!("at {start}: {wrong}"));
-    let mut stream = Stream::new(file, start, end);
     let first = stream.fill_buf().map_err(io("read", path))?;
     let Parsed::Header(header) = Header::parse(first, start, format) else {
         return Err(damaged("its header is broken"));
@@ -271,6 +285,9 @@ struct Stream<'a> {
     file: &'a File,
     at: u64,
     end: u64,
+    /// Where parts of this pack, of this number, may be at hand.
+    windows: Option<(&'a Windows, u64)>,
+    window: Option<Bytes>,
     buffer: [u8; 4096],
     from: usize,
     to: usize,
@@ -282,10 +299,28 @@ impl Stream<'_> {
             file,
             at,
             end,
+            windows: None,
+            window: None,
             buffer: [0; 4096],
             from: 0,
             to: 0,
         }
+    }
+
+    fn refill(&mut self) -> io::Result<()> {
+        if let Some((windows, pack)) = self.windows {
+            self.window = windows.at(pack, self.at, self.file, self.end);
+            if let Some(window) = &self.window {
+                (self.from, self.to) = ((self.at % WINDOW) as usize, window.len());
+                self.at += (self.to - self.from) as u64;
+                return Ok(());
+            }
+        }
+        let most = self.buffer.len().min((self.end - self.at) as usize);
+        self.from = 0;
+        self.to = self.file.read_at(&mut self.buffer[..most], self.at)?;
+        self.at += self.to as u64;
+        Ok(())
     }
 }
 
@@ -299,13 +334,11 @@ impl Read for Stream<'_> {
 
 impl BufRead for Stream<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.from == self.to {
-            let most = self.buffer.len().min((self.end - self.at) as usize);
-            self.from = 0;
-            self.to = self.file.read_at(&mut self.buffer[..most], self.at)?;
-            self.at += self.to as u64;
+        if self.from == self.to && self.at < self.end {
+            self.refill()?;
         }
-        Ok(&self.buffer[self.from..self.to])
+        let bytes = self.window.as_deref().unwrap_or(&self.buffer);
+        Ok(&bytes[self.from..self.to])
     }
 
     fn consume(&mut self, length: usize) {
