@@ -2,7 +2,9 @@
 //! the filters of changed paths.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{fs, thread};
 
 use bytes::Bytes;
 use irmin::raw::{CommitData, TagData};
@@ -18,6 +20,11 @@ use crate::graph::{MORE_PARENTS, NO_PARENT};
 
 /// The greatest level that is told.
 const LAST_LEVEL: u32 = 0x3fff_ffff;
+
+/// So many commits at once are given to a thread: they lie near each other, and so do their trees.
+const TOGETHER: usize = 256;
+/// More threads would mostly wait for the disk.
+const MOST_THREADS: usize = 8;
 
 /// A commit, as far as the index tells of it.
 struct Row {
@@ -37,14 +44,15 @@ impl Git {
     /// It holds filters of changed paths, by which logs of paths pass over commits without reading their
     /// trees, unless the configuration says that they are not used (`commitGraph.readChangedPaths`,
     /// `commitGraph.changedPathsVersion`). What the old index has of them is taken from there; of other
-    /// commits the trees are compared with those before.
+    /// commits the trees are compared with those before, on several threads. That is what takes long:
+    /// `progress` is called now and then, on the calling thread, with how many commits have theirs.
     ///
     /// Writes nothing and returns 0 where Git would not use it: while the history is cut off
     /// (`shallow`) or objects are replaced by others (`refs/replace`, `info/grafts`).
     ///
     /// # Errors
     /// [`BackendError`]; `Corrupt` if a commit is missing or broken.
-    pub fn write_commit_graph(&self) -> Result<u32, BackendError> {
+    pub fn write_commit_graph(&self, progress: &mut dyn FnMut(u64)) -> Result<u32, BackendError> {
         let replaced = !self.heads("refs/replace/")?.is_empty();
         if replaced
             || !self.shallow()?.is_empty()
@@ -55,7 +63,7 @@ impl Git {
         let settings = self.filter_settings()?;
         let mut rows = self.rows()?;
         if let Some(settings) = settings {
-            self.add_filters(&mut rows, settings)?;
+            self.add_filters(&mut rows, settings, progress)?;
         }
         rows.sort_unstable_by_key(|row| row.id);
         if rows.len() >= NO_PARENT as usize {
@@ -146,7 +154,12 @@ impl Git {
     }
 
     /// Finds out which paths each commit changed.
-    fn add_filters(&self, rows: &mut [Row], settings: Settings) -> Result<()> {
+    fn add_filters(
+        &self,
+        rows: &mut [Row],
+        settings: Settings,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
         let trees: HashMap<Id, Id> = rows.iter().map(|row| (row.id, row.tree)).collect();
         let old = self.graph.commits()?;
         let old = old.filter(|old| old.filter_settings() == Some(settings));
@@ -157,21 +170,48 @@ impl Git {
                 None => Ok(None),
             }
         };
-        let mut made = Vec::new();
-        for row in rows {
-            if let Some(filter) = known(&row.id)? {
-                row.filter = filter[..].into();
-                continue;
+        let fill = |rows: &mut [Row]| -> Result<()> {
+            let mut made = Vec::new();
+            for row in rows {
+                if let Some(filter) = known(&row.id)? {
+                    row.filter = filter[..].into();
+                    continue;
+                }
+                let before = row.parents.first().map(|parent| trees[parent]);
+                let paths = self.changed_paths(before, row.tree)?;
+                made.clear();
+                filter::push(paths.as_ref(), settings, &mut made);
+                row.filter = made[..].into();
             }
-            let before = row.parents.first().map(|parent| trees[parent]);
-            let paths = self.changed_paths(before, row.tree)?;
-            made.clear();
-            filter::push(paths.as_ref(), settings, &mut made);
-            row.filter = made[..].into();
-        }
-        Ok(())
+            Ok(())
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(MOST_THREADS).min(rows.len().div_ceil(TOGETHER));
+        let (next, done) = (Mutex::new(rows.chunks_mut(TOGETHER)), AtomicU64::new(0));
+        let failed = AtomicBool::new(false);
+        let work = |progress: &mut dyn FnMut(u64)| -> Result<()> {
+            while !failed.load(Ordering::Relaxed) {
+                let Some(rows) = next.lock().expect(UNPOISONED).next() else {
+                    break;
+                };
+                let more = rows.len() as u64;
+                fill(rows).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                progress(done.fetch_add(more, Ordering::Relaxed) + more);
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let others = (1..threads).map(|_| scope.spawn(|| work(&mut |_| ())));
+            let others: Vec<_> = others.collect();
+            let own = work(progress);
+            let others = others.into_iter();
+            let mut results = others.map(|other| other.join().expect("it does not panic"));
+            results.try_for_each(|result| result).and(own)
+        })
     }
 }
+
+const UNPOISONED: &str = "no thread panics while it holds this lock";
 
 /// Level and corrected time of each commit: one more than the greatest of its parents', the time not
 /// before its own.

@@ -117,7 +117,10 @@ fn common_ancestors_in_a_long_history_are_those_of_git() {
         &["commit-graph", "write", "--reachable", "--split=no-merge"],
     );
     check(&wanted, "with a chain");
-    Git::open(at).unwrap().write_commit_graph().unwrap();
+    Git::open(at)
+        .unwrap()
+        .write_commit_graph(&mut |_| ())
+        .unwrap();
     check(&wanted, "with our graph");
     // What replaces a commit is not followed, as git does it when told so.
     git(at, &["replace", "--graft", "c7~50", "c9~100"]);
@@ -250,12 +253,18 @@ fn logs_of_paths_are_those_of_git_with_filters_of_changed_paths_and_without() {
             check(&version);
             // Ours is the same, whether filters are there to be taken or not.
             let theirs = std::fs::read(&graph).unwrap();
-            Git::open(at).unwrap().write_commit_graph().unwrap();
+            Git::open(at)
+                .unwrap()
+                .write_commit_graph(&mut |_| ())
+                .unwrap();
             assert!(std::fs::read(&graph).unwrap() == theirs, "{version}");
             std::fs::remove_file(&graph).unwrap();
             let [name, value] = [0, 1].map(|part| version.split('=').nth(part).unwrap());
             git(at, &["config", name, value]);
-            Git::open(at).unwrap().write_commit_graph().unwrap();
+            Git::open(at)
+                .unwrap()
+                .write_commit_graph(&mut |_| ())
+                .unwrap();
             assert!(std::fs::read(&graph).unwrap() == theirs, "{version}");
             // Filters of the other version are not used.
             git(at, &["config", name, if value == "1" { "2" } else { "1" }]);
@@ -283,7 +292,7 @@ fn logs_of_paths_are_those_of_git_with_filters_of_changed_paths_and_without() {
         check("with a chain");
         git(at, &["config", "commitGraph.readChangedPaths", "false"]);
         let store = Git::open(at).unwrap();
-        store.write_commit_graph().unwrap();
+        store.write_commit_graph(&mut |_| ()).unwrap();
         let bytes = std::fs::read(&graph).unwrap();
         assert!(
             !bytes.windows(4).any(|word| word == b"BIDX"),
@@ -298,7 +307,10 @@ fn damaged_filters_of_changed_paths_are_not_used_and_never_a_panic() {
     let at = folder.path();
     git(at, &["init", "-q", "--bare", "."]);
     let paths = files(at, &mut Random(16), 60);
-    Git::open(at).unwrap().write_commit_graph().unwrap();
+    Git::open(at)
+        .unwrap()
+        .write_commit_graph(&mut |_| ())
+        .unwrap();
     let graph = at.join("objects/info/commit-graph");
     let sound = std::fs::read(&graph).unwrap();
     let place = |name: &[u8]| {

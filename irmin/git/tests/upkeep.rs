@@ -432,7 +432,7 @@ fn a_commit_graph_of_ours_is_one_of_gits() {
         let root = String::from_utf8(root.output().unwrap().stdout).unwrap();
         git(at, &["update-ref", "refs/heads/root", root.trim()]);
         git(at, &["tag", "-a", "-m", "t", "v1", "octopus"]);
-        assert_eq!(store.write_commit_graph().unwrap(), 42);
+        assert_eq!(store.write_commit_graph(&mut |_| ()).unwrap(), 42);
         git(at, &["commit-graph", "verify"]);
         let ours = fs::read(at.join("objects/info/commit-graph")).unwrap();
         fs::remove_file(at.join("objects/info/commit-graph")).unwrap();
@@ -447,7 +447,7 @@ fn a_commit_graph_of_ours_is_one_of_gits() {
         // In place of a chain.
         fs::remove_file(at.join("objects/info/commit-graph")).unwrap();
         git(at, &["commit-graph", "write", "--reachable", "--split"]);
-        store.write_commit_graph().unwrap();
+        store.write_commit_graph(&mut |_| ()).unwrap();
         assert!(
             !at.join("objects/info/commit-graphs/commit-graph-chain")
                 .exists()
@@ -458,6 +458,6 @@ fn a_commit_graph_of_ours_is_one_of_gits() {
         // Cut off, there is none.
         let commit = store.head(&name("refs/heads/main")).unwrap().unwrap();
         store.set_shallow(&[commit]).unwrap();
-        assert_eq!(store.write_commit_graph().unwrap(), 0);
+        assert_eq!(store.write_commit_graph(&mut |_| ()).unwrap(), 0);
     }
 }

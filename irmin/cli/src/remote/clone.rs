@@ -10,7 +10,7 @@ use irmin_git::Git;
 use irmin_pack::{Files, Pack};
 use irmin_packfile::PackStore;
 use irmin_sync::transport::Calls;
-use irmin_sync::{CloneOptions, Depth, Progress, Refspec, Tags};
+use irmin_sync::{CloneOptions, Depth, Refspec, Tags};
 use serde_json::json;
 
 use super::{address, at};
@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, put};
 use crate::place::{make_in, shown};
-use crate::progress::Transfer;
+use crate::progress::{Progress, Transfer};
 
 /// `irmin clone`.
 pub fn clone(clone: &cli::Clone, out: &mut Output) -> Result<u8> {
@@ -47,7 +47,7 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
     // As in Git, who wants little history wants it of one branch.
     let is_single = clone.single_branch || clone.depth.is_some() && !clone.mirror;
     let transfer = Transfer::new();
-    let mut progress = |progress: Progress<'_>| transfer.show(progress);
+    let mut progress = |progress: irmin_sync::Progress<'_>| transfer.show(progress);
     let options = CloneOptions {
         refspecs,
         branch: clone.branch.clone(),
@@ -70,7 +70,9 @@ fn into(clone: &cli::Clone, folder: &Path, out: &mut Output) -> Result<u8> {
     drop(transfer);
     if is_git {
         // Questions about history cost a fraction with it. What came is whole without it, too.
-        let _ = open(folder).and_then(|git| git.write_commit_graph());
+        let progress = Progress::new("indexing commits", None);
+        let mut show = |done| progress.set(done);
+        let _ = open(folder).and_then(|git| git.write_commit_graph(&mut show));
     }
     let mut lines = vec![("url", url)];
     lines.extend(calls.upload_pack.map(|call| ("uploadpack", call)));

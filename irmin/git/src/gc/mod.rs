@@ -176,7 +176,7 @@ impl Git {
             }
         }
         self.odb.forget_gone()?;
-        done.commits = self.write_commit_graph()?;
+        done.commits = self.write_commit_graph(&mut |_| ())?;
         Ok(done)
     }
 
