@@ -280,6 +280,9 @@ fn inflate(
     })
 }
 
+/// So many bytes are read from a file at once where no window is worth it.
+const PIECE: u64 = 4096;
+
 /// The bytes of a file from one place to another.
 struct Stream<'a> {
     file: &'a File,
@@ -288,7 +291,8 @@ struct Stream<'a> {
     /// Where parts of this pack, of this number, may be at hand.
     windows: Option<(&'a Windows, u64)>,
     window: Option<Bytes>,
-    buffer: [u8; 4096],
+    /// What was read from the file itself.
+    buffer: Vec<u8>,
     from: usize,
     to: usize,
 }
@@ -301,7 +305,7 @@ impl Stream<'_> {
             end,
             windows: None,
             window: None,
-            buffer: [0; 4096],
+            buffer: Vec::new(),
             from: 0,
             to: 0,
         }
@@ -316,9 +320,10 @@ impl Stream<'_> {
                 return Ok(());
             }
         }
-        let most = self.buffer.len().min((self.end - self.at) as usize);
-        self.from = 0;
-        self.to = self.file.read_at(&mut self.buffer[..most], self.at)?;
+        (self.from, self.to) = (0, 0);
+        let most = PIECE.min(self.end - self.at) as usize;
+        self.buffer.resize(most, 0);
+        self.to = self.file.read_at(&mut self.buffer, self.at)?;
         self.at += self.to as u64;
         Ok(())
     }
