@@ -324,8 +324,6 @@ fn encode(format: Format, rows: &[Row], settings: Option<Settings>) -> Vec<u8> {
     chunks
         .iter()
         .for_each(|(_, bytes)| out.extend_from_slice(bytes));
-    let mut sum = Hasher::new(format);
-    sum.update(&out);
-    out.extend_from_slice(sum.finish().as_bytes());
+    Hasher::seal(format, &mut out);
     out
 }

@@ -41,6 +41,13 @@ impl Hasher {
         id.expect("a digest has 20 or 32 bytes")
     }
 
+    /// Appends the checksum of these bytes to them, as packs, their indexes and commit-graphs end.
+    pub fn seal(format: Format, bytes: &mut Vec<u8>) {
+        let mut hash = Hasher::new(format);
+        hash.update(bytes);
+        bytes.extend_from_slice(hash.finish().as_bytes());
+    }
+
     /// Whether these bytes are the object of this id.
     ///
     /// Without collision detection: who could put an object built to collide into a store got past the

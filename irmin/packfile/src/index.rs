@@ -40,9 +40,7 @@ pub fn encode_index(format: Format, places: &[Place], pack: &Id) -> Vec<u8> {
     far.iter()
         .for_each(|offset| out.extend_from_slice(&offset.to_be_bytes()));
     out.extend_from_slice(pack.as_bytes());
-    let mut hash = Hasher::new(format);
-    hash.update(&out);
-    out.extend_from_slice(hash.finish().as_bytes());
+    Hasher::seal(format, &mut out);
     out
 }
 

@@ -31,9 +31,7 @@ fn pack(count: u32, fill: impl FnOnce(&mut Writer<Vec<u8>>)) -> Vec<u8> {
 }
 
 fn sealed(mut body: Vec<u8>) -> Vec<u8> {
-    let mut hash = Hasher::new(FORMAT);
-    hash.update(&body);
-    body.extend_from_slice(hash.finish().as_bytes());
+    Hasher::seal(FORMAT, &mut body);
     body
 }
 

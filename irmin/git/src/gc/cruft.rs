@@ -58,8 +58,6 @@ pub(super) fn encode(format: Format, objects: &[(Id, SystemTime)], pack: &Id) ->
         out.extend_from_slice(&seconds.to_be_bytes());
     }
     out.extend_from_slice(pack.as_bytes());
-    let mut hash = Hasher::new(format);
-    hash.update(&out);
-    out.extend_from_slice(hash.finish().as_bytes());
+    Hasher::seal(format, &mut out);
     out
 }
