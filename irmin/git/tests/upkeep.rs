@@ -233,6 +233,46 @@ fn logs_and_indexes_of_work_trees_keep_what_they_name() {
 }
 
 #[test]
+fn grafts_and_a_rebase_that_was_interrupted_keep_what_they_name() {
+    for (_, label) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        git(at, &["init", "-q", "-b", "main", "--object-format", label]);
+        git(at, &["config", "core.logAllRefUpdates", "false"]);
+        let commit = |contents: &str| {
+            fs::write(at.join("file"), contents).unwrap();
+            fs::write(at.join("other"), "committed\n").unwrap();
+            git(at, &["add", "."]);
+            git(at, &["commit", "-q", "-m", contents]);
+        };
+        commit("base");
+        git(at, &["branch", "side"]);
+        commit("ours");
+        git(at, &["checkout", "-q", "side"]);
+        commit("theirs");
+        // No name leads to the parent that it is given.
+        let tree = git(at, &["rev-parse", "main^{tree}"]);
+        let lost = git(at, &["commit-tree", "-m", "lost", &tree]);
+        let base = git(at, &["rev-parse", "main~1"]);
+        fs::create_dir_all(at.join(".git/info")).unwrap();
+        fs::write(at.join(".git/info/grafts"), format!("{base} {lost}\n")).unwrap();
+        fs::write(at.join("other"), "not committed\n").unwrap();
+        assert!(
+            !try_git(at, &["rebase", "-q", "--autostash", "main"])
+                .status
+                .success()
+        );
+        assert_eq!(fs::read(at.join("other")).unwrap(), b"committed\n");
+        let store = Git::open(at).unwrap();
+        store.gc(now()).unwrap();
+        assert_eq!(git(at, &["rev-list", "--count", "main"]), "3", "{label}");
+        git(at, &["rebase", "--abort"]);
+        assert_eq!(fs::read(at.join("other")).unwrap(), b"not committed\n");
+        fsck(at);
+    }
+}
+
+#[test]
 fn one_collection_at_a_time_and_locks_of_the_dead_mean_nothing() {
     let (folder, store) = history(Format::GitSha1, 3);
     let lock = folder.path().join("gc.pid");

@@ -9,7 +9,7 @@ use crate::Git;
 use crate::error::{Result, corrupt, io, optional, refused};
 
 /// What is in use besides what names lead to: logs of names, indexes of work trees, heads of work
-/// trees and what a command left for its next step. Some of it may be gone long ago.
+/// trees, grafts and what a command left for its next step. Some of it may be gone long ago.
 pub(super) fn others(git: &Git) -> Result<Vec<Id>> {
     let common = &git.layout.common;
     let mut homes: Vec<PathBuf> = vec![common.clone(), git.layout.git_dir.clone()];
@@ -37,17 +37,27 @@ pub(super) fn others(git: &Git) -> Result<Vec<Id>> {
                     "{} is a split index, which is not known here; git gc knows it",
                     path.display()
                 )));
-            } else if name == "HEAD" || name.ends_with("_HEAD") {
+            } else if name == "HEAD"
+                || name.ends_with("_HEAD")
+                || matches!(&name[..], "AUTO_MERGE" | "MERGE_AUTOSTASH")
+            {
                 ids_in(git, &path, &mut roots)?;
             }
         }
-        every_file(&home.join("logs"), &mut |path| {
-            ids_in(git, path, &mut roots)
-        })?;
-        for own in ["refs/bisect", "refs/worktree", "refs/rewritten"] {
+        // A rebase that was interrupted left there what it is to put back (`--autostash`).
+        for own in [
+            "logs",
+            "refs/bisect",
+            "refs/worktree",
+            "refs/rewritten",
+            "rebase-apply",
+            "rebase-merge",
+        ] {
             every_file(&home.join(own), &mut |path| ids_in(git, path, &mut roots))?;
         }
     }
+    // To git, commits have the parents that stand here.
+    ids_in(git, &common.join("info/grafts"), &mut roots)?;
     let zero = vec![0; git.format().id_len()];
     roots.retain(|id| id.as_bytes() != zero);
     roots.sort_unstable();
@@ -78,15 +88,14 @@ fn every_file(folder: &Path, see: &mut dyn FnMut(&Path) -> Result<()>) -> Result
     Ok(())
 }
 
-/// The ids at the beginning of each line of a file, up to two: lines of `HEAD`s and of logs.
+/// The ids among the words of a file: a `HEAD`, a log, grafts, the steps of a rebase.
 fn ids_in(git: &Git, path: &Path, into: &mut Vec<Id>) -> Result<()> {
     let text = optional(fs::read(path)).map_err(io("read", path))?;
     let length = 2 * git.format().id_len();
-    for line in text.unwrap_or_default().split(|&byte| byte == b'\n') {
-        for word in line.split(|&byte| byte == b' ' || byte == b'\t').take(2) {
-            if word.len() == length {
-                into.extend(Id::from_hex(word));
-            }
+    let text = text.unwrap_or_default();
+    for word in text.split(|byte| byte.is_ascii_whitespace()) {
+        if word.len() == length {
+            into.extend(Id::from_hex(word));
         }
     }
     Ok(())
