@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::Fsck;
 use crate::failure::{Failure, Result};
-use crate::output::{Output, harmless};
+use crate::output::{Output, harmless, note};
 use crate::place::{self, Found, Place};
 use crate::progress::Progress;
 
@@ -110,7 +110,7 @@ impl Findings<'_> {
     fn end(self, help: &str) -> Result<u8> {
         if self.count > 0 && !self.out.json {
             self.out.flush()?;
-            eprintln!("help: {help}");
+            note(format_args!("help: {help}"));
         }
         Ok(u8::from(self.count > 0))
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::Merge;
 use crate::failure::{Failure, Result};
-use crate::output::{Output, harmless, put, quoted};
+use crate::output::{Output, harmless, note, put, quoted};
 use crate::place::Place;
 use crate::remote::expanded;
 use crate::tree::mode_and_id;
@@ -150,7 +150,7 @@ fn conflicts(conflicts: &[Conflict], out: &mut Output) -> Result<u8> {
             }
             (false, true) => drop(lines.insert(path)),
             // Nothing is in conflict there, but something that was not moved there.
-            (false, false) => eprintln!("{}: {}", quoted(path), harmless(why)),
+            (false, false) => note(format_args!("{}: {}", quoted(path), harmless(why))),
         }
     }
     for path in lines {

@@ -62,6 +62,12 @@ impl Output {
     }
 }
 
+/// Writes a line, which must be harmless, to standard error. It may be closed: what is said there is
+/// no answer.
+pub fn note(line: impl fmt::Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Control characters, and those that turn the direction of writing.
 fn is_harmful(c: char) -> bool {
     c.is_control()

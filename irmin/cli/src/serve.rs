@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::cli::{Serve, Token};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::output::Output;
+use crate::output::{Output, note};
 use crate::place::{Kind, Place, shown};
 
 /// `irmin serve`.
@@ -45,9 +45,7 @@ pub fn serve(place: Place, serve: &Serve, out: &mut Output) -> Result<u8> {
         _ => None,
     };
     if !is_loopback && tokens.is_some() && tls.is_none() {
-        eprintln!(
-            "note: without --tls-cert and --tls-key, tokens go over the network for all to read"
-        );
+        note("note: without --tls-cert and --tls-key, tokens go over the network for all to read");
     }
     let config = Config::read(&place.folder)?;
     let options = Options {

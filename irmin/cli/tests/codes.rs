@@ -329,6 +329,16 @@ fn output_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
+fn what_cannot_be_said_on_standard_error_changes_no_answer() {
+    let place = stage();
+    let mut command = place.irmin_command(&words("fsck --repo lacks"));
+    command.stderr(File::options().write(true).open("/dev/full").unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.starts_with(b"missing 1212"));
+}
+
+#[test]
 fn nothing_is_committed_where_nobody_gave_a_value() {
     let place = stage();
     let irmin = env!("CARGO_BIN_EXE_irmin");

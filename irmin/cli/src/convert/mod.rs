@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::cli::{Convert, StoreFormat};
 use crate::failure::{Failure, Result};
-use crate::output::{Output, harmless};
+use crate::output::{Output, harmless, note};
 use crate::place::{Place, make_in, shown};
 use crate::progress::Progress;
 use odd::Odd;
@@ -122,10 +122,10 @@ fn into(from: &Place, to: &Path, format: StoreFormat, is_bare: bool) -> Result<(
     let head = from.repo.backend().default_branch()?;
     match to.repo.backend().set_default_branch(&head) {
         Err(BackendError::Refused { .. }) => {
-            eprintln!(
+            note(format_args!(
                 "note: {} was the current branch; a native store's is main",
                 harmless(head.short())
-            );
+            ));
         }
         result => result?,
     }
