@@ -1,6 +1,6 @@
 //! Giving out a pack: what is stored is copied as it is, compressed and as a delta, wherever the
-//! receiver will have the base. What lies alone, or whole in a small pack, is new: for it a delta is
-//! looked for.
+//! receiver will have the base. What lies alone, or not compressed yet, is new: for it a delta is looked
+//! for.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use irmin::Id;
 use irmin_packfile::zlib::Effort;
-use irmin_packfile::{Base, GiveOptions, Given, PackError, Progress, Stage, Writer, Written};
+use irmin_packfile::{
+    Base, GiveOptions, Given, Header, PackError, Progress, Stage, Writer, Written,
+};
 
 use crate::error::Result;
 use crate::odb::{Odb, Packs};
@@ -71,8 +73,6 @@ pub(crate) fn write<W: Write>(
     Ok((written, deltas))
 }
 
-/// A pack of fewer objects holds what came lately, which nobody has compared with much.
-const SMALL: u32 = 10_000;
 /// No chain is copied that is longer: what is new becomes the base of what was, collection by collection.
 const DEEPEST: u16 = 250;
 
@@ -110,12 +110,14 @@ struct Stored {
     base: Base,
     /// The object that it is a delta for.
     on: Option<Id>,
+    size: u64,
 }
 
 impl Stored {
-    /// Whether it lies whole in a small pack.
+    /// Whether it lies as it was written in a commit, not compressed, and another may be like it.
     fn is_new(&self) -> bool {
-        self.on.is_none() && self.pack.index().is_ok_and(|index| index.count() < SMALL)
+        matches!(self.base, Base::Whole(kind) if Alike::may_be(kind, self.size))
+            && self.end - self.offset > self.size
     }
 }
 
@@ -232,7 +234,7 @@ impl<W: Write> Giving<'_, W> {
             let Some(end) = reverse.end(offset) else {
                 continue;
             };
-            let Ok(base) = pack.base(offset, end) else {
+            let Ok(Header { base, size, .. }) = pack.header(offset, end) else {
                 continue;
             };
             let on = match base {
@@ -250,6 +252,7 @@ impl<W: Write> Giving<'_, W> {
                 end,
                 base,
                 on,
+                size,
             }));
         }
         Ok(None)

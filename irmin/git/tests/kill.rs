@@ -37,7 +37,13 @@ fn collector_to_be_killed() {
     let main = name("refs/heads/main");
     for n in 0..24 {
         let head = store.head(&main).unwrap();
-        let objects = snapshot(store.format(), head.as_slice(), &files(n), "m\n");
+        let mut files = files(n);
+        if n % 10 == 6 {
+            // Written in several pieces.
+            let numbers = (0..160_000u32).map(|n| n.wrapping_mul(0x9e37_79b9).to_string());
+            files.push(("large".into(), numbers.collect()));
+        }
+        let objects = snapshot(store.format(), head.as_slice(), &files, "m\n");
         let id = objects.last().unwrap().id;
         let written = store.write(&objects).map_err(Into::into);
         let moved = written.and_then(|()| store.update(&[set("refs/heads/main", head.into(), id)]));
@@ -128,7 +134,7 @@ fn a_collector_or_receiver_killed_at_any_moment_loses_nothing() {
 #[test]
 fn where_files_cannot_grow_nothing_is_half_there() {
     // A limit to the size of files stands for a full disk: writes end in the middle, with an error.
-    for blocks in [0, 1, 2, 4, 8] {
+    for blocks in [0, 1, 2, 4, 8, 1000] {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         let store = Git::init(at, Format::GitSha1, true).unwrap();

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use common::{FORMATS, append, command, fsck, git, name, set, snapshot};
 use irmin::{Backend, BackendError, Expect, Format, Id, Kind, Object};
-use irmin_git::Git;
+use irmin_git::{GcOptions, Git};
 use irmin_packfile::zlib::Effort;
 use irmin_packfile::{
     Base, GiveOptions, Given, Limits, PackError, PackStore, TakeOptions, Taken, Writer, delta,
@@ -261,6 +261,97 @@ fn what_lies_alone_in_many_packs_and_uncompressed_is_given_too() {
             ],
         );
     }
+}
+
+/// Bytes that nothing makes fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005) + 1;
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[test]
+fn large_values_are_written_given_and_collected_as_git_reads_them() {
+    for (format, _) in FORMATS {
+        let (folder, store) = empty(format);
+        let at = folder.path();
+        let text = "the same again and again\n".repeat(400_000);
+        let files = [("text".into(), text)];
+        let mut objects = snapshot(format, &[], &files, "m\n");
+        let noise = Object::new(format, Kind::Blob, noise(3 << 20)).unwrap();
+        let (of, head) = (noise.id, objects.last().unwrap().id);
+        objects.push(noise);
+        store.write(&objects).unwrap();
+        let of_main = set("refs/heads/main", Expect::Missing, head);
+        store
+            .update(&[of_main, set("refs/tags/noise", Expect::Missing, of)])
+            .unwrap();
+        fsck(at);
+        let all: Vec<Id> = objects.iter().map(|object| object.id).collect();
+        let (pack, _) = give(&store, &all, GiveOptions::default());
+        let (to, _) = empty(format);
+        git_with(to.path(), &["index-pack", "--stdin", "--strict"], &pack);
+        store.gc(GcOptions::default()).unwrap();
+        fsck(at);
+        let indexes = in_packs(at, "idx");
+        assert_eq!(indexes.len(), 1);
+        git(at, &["verify-pack", indexes[0].to_str().unwrap()]);
+        for object in &objects {
+            assert_eq!(store.read(&object.id).unwrap().unwrap().data, object.data);
+        }
+    }
+}
+
+#[test]
+fn what_nothing_is_like_is_given_as_it_is_stored() {
+    // One commit of one text, packed by git as small as it can: every entry is copied.
+    let (from, store) = empty(Format::GitSha1);
+    let text: String = (0..3000).map(|n| format!("{n} {}\n", n * n)).collect();
+    let new = snapshot(Format::GitSha1, &[], &[("text".into(), text)], "m\n");
+    store.write(&new).unwrap();
+    let head = new.last().unwrap().id;
+    store
+        .update(&[set("refs/heads/main", Expect::Missing, head)])
+        .unwrap();
+    drop(store);
+    let tight = ["-c", "core.compression=9", "repack", "-q", "-a", "-d", "-F"];
+    git(from.path(), &tight);
+    let theirs = fs::metadata(&in_packs(from.path(), "pack")[0]).unwrap();
+    let store = Git::open(from.path()).unwrap();
+    let all = objects(from.path(), &["--all"]);
+    let (pack, given) = give(&store, &all, GiveOptions::default());
+    assert_eq!((pack.len() as u64, given.deltas), (theirs.len(), 0));
+}
+
+#[test]
+fn a_changed_bit_of_a_pack_is_neither_given_nor_collected() {
+    let (from, store) = history(Format::GitSha1);
+    let all = objects(from.path(), &["--all"]);
+    drop(store);
+    let packs = in_packs(from.path(), "pack");
+    assert_eq!(packs.len(), 1);
+    let path = packs[0].clone();
+    let sound = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    for at in (12..sound.len()).step_by(sound.len() / 25) {
+        let mut changed = sound.clone();
+        changed[at] ^= 0x04;
+        fs::write(&path, &changed).unwrap();
+        let store = Git::open(from.path()).unwrap();
+        let mut pack = Vec::new();
+        let given = store.give_pack(&all, &mut pack, GiveOptions::default());
+        assert!(given.is_err(), "{given:?} given, with a wrong byte at {at}");
+        let collected = store.gc(GcOptions::default());
+        assert!(collected.is_err(), "collected, with a wrong byte at {at}");
+        drop(store);
+        assert_eq!(fs::read(&path).unwrap(), changed, "{at}");
+    }
+    fs::write(&path, &sound).unwrap();
+    fsck(from.path());
+    assert_eq!(objects(from.path(), &["--all"]), all);
 }
 
 #[test]

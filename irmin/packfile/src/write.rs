@@ -9,15 +9,35 @@ use crate::{Base, Hasher, Header, Place};
 
 /// Writes a pack in one go, with the checksum at the end. Remembers the place of each object.
 pub struct Writer<W> {
-    out: W,
+    sink: Sink<W>,
     format: Format,
-    hash: Hasher,
     deflate: Deflate,
+    /// What is to go out next.
     buffer: Vec<u8>,
-    /// How much went out already.
-    written: u64,
     expected: u32,
     places: Vec<Place>,
+}
+
+/// What went out already.
+struct Sink<W> {
+    out: W,
+    hash: Hasher,
+    written: u64,
+}
+
+impl<W: Write> Sink<W> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.out.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn spill(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        self.put(buffer)?;
+        buffer.clear();
+        Ok(())
+    }
 }
 
 /// A pack that was written.
@@ -41,12 +61,14 @@ impl<W: Write> Writer<W> {
         buffer.extend_from_slice(b"PACK\0\0\0\x02");
         buffer.extend_from_slice(&count.to_be_bytes());
         Writer {
-            out,
+            sink: Sink {
+                out,
+                hash: Hasher::new(format),
+                written: 0,
+            },
             format,
-            hash: Hasher::new(format),
             deflate: Deflate::new(effort),
             buffer,
-            written: 0,
             expected: count,
             places: Vec::with_capacity((count as usize).min(1 << 16)),
         }
@@ -68,10 +90,26 @@ impl<W: Write> Writer<W> {
         self.entry(id, base, delta)
     }
 
+    /// What is large goes out while it is compressed: it is in memory once, as it was given.
     fn entry(&mut self, id: Id, base: Base, data: &[u8]) -> io::Result<u64> {
-        let start = self.begin(base, data.len() as u64);
-        self.deflate.push(data, &mut self.buffer);
-        self.end(id, start)
+        let (offset, mut crc) = self.begin(base, data.len() as u64);
+        let Writer {
+            deflate,
+            buffer,
+            sink,
+            ..
+        } = self;
+        let mut from = buffer.len();
+        deflate.push_through(data, buffer, |buffer| {
+            crc.update(&buffer[from..]);
+            if buffer.len() > BUFFER {
+                sink.spill(buffer)?;
+            }
+            from = buffer.len();
+            Ok::<_, io::Error>(())
+        })?;
+        self.end(id, offset, crc);
+        Ok(offset)
     }
 
     /// Adds an entry whose data of `size` bytes are compressed already; returns its offset.
@@ -79,38 +117,36 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What writing gives.
     pub fn copy(&mut self, id: Id, base: Base, size: u64, stream: &[u8]) -> io::Result<u64> {
-        let start = self.begin(base, size);
-        self.buffer.extend_from_slice(stream);
-        self.end(id, start)
+        let (offset, mut crc) = self.begin(base, size);
+        crc.update(stream);
+        if self.buffer.len() + stream.len() > BUFFER {
+            self.sink.spill(&mut self.buffer)?;
+        }
+        match stream.len() > BUFFER {
+            true => self.sink.put(stream)?,
+            false => self.buffer.extend_from_slice(stream),
+        }
+        self.end(id, offset, crc);
+        Ok(offset)
     }
 
     /// Where the next entry begins.
     pub fn offset(&self) -> u64 {
-        self.written + self.buffer.len() as u64
+        self.sink.written + self.buffer.len() as u64
     }
 
-    fn begin(&mut self, base: Base, size: u64) -> usize {
-        let start = self.buffer.len();
-        Header::push(base, size, self.offset(), &mut self.buffer);
-        start
+    /// Begins an entry; returns its offset, and the checksum of its header.
+    fn begin(&mut self, base: Base, size: u64) -> (u64, crc32fast::Hasher) {
+        let (offset, start) = (self.offset(), self.buffer.len());
+        Header::push(base, size, offset, &mut self.buffer);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&self.buffer[start..]);
+        (offset, crc)
     }
 
-    fn end(&mut self, id: Id, start: usize) -> io::Result<u64> {
-        let crc = crc32fast::hash(&self.buffer[start..]);
-        let offset = self.written + start as u64;
+    fn end(&mut self, id: Id, offset: u64, crc: crc32fast::Hasher) {
+        let crc = crc.finalize();
         self.places.push(Place { id, offset, crc });
-        if self.buffer.len() > BUFFER {
-            self.spill()?;
-        }
-        Ok(offset)
-    }
-
-    fn spill(&mut self) -> io::Result<()> {
-        self.hash.update(&self.buffer);
-        self.out.write_all(&self.buffer)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
     }
 
     /// Writes the end and flushes.
@@ -123,16 +159,21 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<Written<W>> {
         let added = self.places.len();
         assert_eq!(added, self.expected as usize, "as many as were announced");
-        self.hash.update(&self.buffer);
-        let sum = self.hash.finish();
+        let Sink {
+            mut out,
+            mut hash,
+            written,
+        } = self.sink;
+        hash.update(&self.buffer);
+        let sum = hash.finish();
         self.buffer.extend_from_slice(sum.as_bytes());
-        self.out.write_all(&self.buffer)?;
-        self.out.flush()?;
+        out.write_all(&self.buffer)?;
+        out.flush()?;
         self.places.sort_unstable_by_key(|place| place.id);
         Ok(Written {
-            out: self.out,
+            out,
             sum,
-            length: self.written + self.buffer.len() as u64,
+            length: written + self.buffer.len() as u64,
             places: self.places,
         })
     }

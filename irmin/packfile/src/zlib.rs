@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
+use std::convert::Infallible;
 use std::io::{self, BufRead};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -196,6 +197,8 @@ pub struct Deflate {
 
 /// Bytes that are so few are not worth the work.
 const FEW: usize = 64;
+/// So many are compressed at once.
+const PIECE: usize = 256 << 10;
 
 impl Deflate {
     /// Makes streams with this effort.
@@ -208,24 +211,49 @@ impl Deflate {
 
     /// Appends the stream of `data`.
     pub fn push(&mut self, data: &[u8], out: &mut Vec<u8>) {
+        let appended: Result<(), Infallible> = self.push_through(data, out, |_| Ok(()));
+        let Ok(()) = appended;
+    }
+
+    /// Appends the stream of `data` piece by piece, and has `room` take away what it likes of `out` after
+    /// each, so that the stream of a large value is never in memory as a whole.
+    ///
+    /// # Errors
+    /// What `room` gives; the stream is not whole then.
+    pub fn push_through<E>(
+        &mut self,
+        data: &[u8],
+        out: &mut Vec<u8>,
+        mut room: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         if self.effort == Effort::Stored || data.len() <= FEW {
-            return store(data, out);
+            store(data, out);
+            return room(out);
         }
         let state = self
             .state
             .get_or_insert_with(|| Compress::new(Compression::new(3), true));
         state.reset();
-        loop {
-            let (read, start) = (state.total_in() as usize, out.len());
-            out.reserve(data.len() / 2 + 64);
-            let status = state
-                .compress_vec(&data[read..], out, FlushCompress::Finish)
-                .expect("a fresh compressor takes any bytes");
-            if status == Status::StreamEnd {
-                return;
+        let mut pieces = data.chunks(PIECE).peekable();
+        while let Some(mut piece) = pieces.next() {
+            let flush = match pieces.peek() {
+                Some(_) => FlushCompress::None,
+                None => FlushCompress::Finish,
+            };
+            loop {
+                let read = state.total_in();
+                out.reserve(piece.len() / 2 + 64);
+                let status = state
+                    .compress_vec(piece, out, flush)
+                    .expect("a fresh compressor takes any bytes");
+                piece = &piece[(state.total_in() - read) as usize..];
+                if status == Status::StreamEnd || flush == FlushCompress::None && piece.is_empty() {
+                    break;
+                }
             }
-            debug_assert!(out.len() > start);
+            room(out)?;
         }
+        Ok(())
     }
 }
 
@@ -269,7 +297,17 @@ mod tests {
 
     #[test]
     fn streams_come_back_whole_and_only_whole() {
-        for size in [0, 1, 5552, 65535, 65536, 200_000] {
+        for size in [
+            0,
+            1,
+            5552,
+            65535,
+            65536,
+            200_000,
+            PIECE,
+            PIECE + 1,
+            3 * PIECE,
+        ] {
             let data: Vec<u8> = (0..size as u32)
                 .map(|n| (n.wrapping_mul(n) >> 7) as u8)
                 .collect();

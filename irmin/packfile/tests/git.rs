@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use irmin::{Backend, Format, Id, Kind, Memory, Object};
-use irmin_packfile::{GiveOptions, PackError, PackStore, Progress, TakeOptions};
+use irmin_packfile::zlib::{Deflate, Effort};
+use irmin_packfile::{
+    Base, GiveOptions, PackError, PackStore, Progress, TakeOptions, Writer, encode_index,
+};
 
 const FORMATS: [(Format, &str); 2] = [(Format::GitSha1, "sha1"), (Format::GitSha256, "sha256")];
 
@@ -185,6 +188,67 @@ fn git_takes_what_is_given_and_finds_nothing_wrong_with_it() {
         assert_eq!(take(&store, &empty).unwrap().objects, 0);
         empty[15] ^= 1;
         assert!(take(&store, &empty).is_err());
+    }
+}
+
+/// Takes a pack, in pieces that are not large.
+struct Pieces(Vec<u8>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        assert!(bytes.len() < 1 << 20, "{} bytes at once", bytes.len());
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_large_goes_out_in_pieces_and_git_finds_every_one() {
+    let mut state = 1u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005) + 1;
+        (state >> 56) as u8
+    };
+    let noise: Vec<u8> = (0..3 << 20).map(|_| noise()).collect();
+    let text = b"the same again and again\n".repeat(200_000);
+    // At the ends of pieces too.
+    let values = [
+        &b"few"[..],
+        &noise,
+        &text,
+        &noise[..256 << 10],
+        &noise[..(512 << 10) + 1],
+        b"",
+    ];
+    for (format, name) in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        git(at, &["init", "-q", "--bare", "--object-format", name, "."]);
+        let count = values.len() as u32;
+        let mut writer = Writer::new(Pieces(Vec::new()), format, count + 1, Effort::Usual);
+        let blob = |data: &[u8]| format.id(Kind::Blob, data).unwrap();
+        for value in values {
+            writer.whole(blob(value), Kind::Blob, value).unwrap();
+        }
+        // One that is compressed already, which is in memory as a whole anyway.
+        let (mut stream, copied) = (Vec::new(), &noise[..700_000]);
+        Deflate::new(Effort::Usual).push(copied, &mut stream);
+        let (base, size) = (Base::Whole(Kind::Blob), copied.len() as u64);
+        writer.copy(blob(copied), base, size, &stream).unwrap();
+        let written = writer.finish().unwrap();
+        let pack = &written.out.0;
+        assert_eq!(written.length, pack.len() as u64);
+        git_with(at, &["index-pack", "--stdin", "--strict"], pack);
+        let index = at.join(format!("objects/pack/pack-{}.idx", written.sum));
+        let ours = encode_index(format, &written.places, &written.sum);
+        assert!(std::fs::read(index).unwrap() == ours, "{name}");
+        for value in [&values[..], &[copied]].concat() {
+            let read = git_with(at, &["cat-file", "blob", &blob(value).to_string()], b"");
+            assert!(read == value, "{} bytes", value.len());
+        }
     }
 }
 

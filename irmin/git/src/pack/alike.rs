@@ -60,9 +60,15 @@ impl Alike {
         }
     }
 
+    /// Whether another may be looked for; the others are best told whole.
+    pub(crate) fn may_be(kind: Kind, size: u64) -> bool {
+        matches!(kind, Kind::Tree | Kind::Blob)
+            && (SHORTEST as u64..=LONGEST as u64).contains(&size)
+    }
+
     /// `None` for what is best told whole.
     pub(crate) fn marks(&self, kind: Kind, data: &[u8]) -> Option<Marks> {
-        if !(SHORTEST..=LONGEST).contains(&data.len()) {
+        if !Alike::may_be(kind, data.len() as u64) {
             return None;
         }
         match kind {

@@ -153,15 +153,15 @@ impl Pack {
         Ok(self.file()?.1 - self.format.id_len() as u64)
     }
 
-    /// What the entry at `offset` is, which ends at `end`.
-    pub(crate) fn base(&self, offset: u64, end: u64) -> Result<Base> {
+    /// What the entry at `offset` is, which ends at `end`, as it says.
+    pub(crate) fn header(&self, offset: u64, end: u64) -> Result<Header> {
         let (file, _) = self.file()?;
         let mut first = [0; 64];
         let most = first.len().min(end.saturating_sub(offset) as usize);
         let read = file.read_exact_at(&mut first[..most], offset);
         read.map_err(io("read", &self.path))?;
         match Header::parse(&first[..most], offset, self.format) {
-            Parsed::Header(header) => Ok(header.base),
+            Parsed::Header(header) => Ok(header),
             _ => Err(corrupt(
                 &self.path,
                 format_args!("at {offset}: its header is broken"),
