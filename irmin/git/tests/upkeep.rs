@@ -164,6 +164,29 @@ fn what_nothing_leads_to_stays_two_weeks_and_what_it_leads_to_with_it() {
 }
 
 #[test]
+fn what_killed_writers_left_goes_when_it_is_old() {
+    let (folder, store) = history(Format::GitSha1, 3);
+    let at = folder.path();
+    let left = [
+        "pack/tmp_pack_1_2",
+        "pack/tmp_idx_1_2",
+        "tmp_obj_x",
+        "info/tmp_graph_1_2",
+    ];
+    let left = left.map(|name| at.join("objects").join(name));
+    for path in &left {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "half").unwrap();
+    }
+    store.gc(GcOptions::default()).unwrap();
+    assert!(left.iter().all(|path| path.exists()));
+    age(at, 15);
+    store.gc(GcOptions::default()).unwrap();
+    assert!(!left.iter().any(|path| path.exists()));
+    fsck(at);
+}
+
+#[test]
 fn old_garbage_that_is_written_again_stays() {
     for (format, _) in FORMATS {
         let (folder, store) = history(format, 5);

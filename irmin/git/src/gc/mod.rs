@@ -175,9 +175,26 @@ impl Git {
                 let _ = fs::remove_dir(file.path.parent().expect("it lies in a folder"));
             }
         }
+        self.sweep(options.prune);
         self.odb.forget_gone()?;
         done.commits = self.write_commit_graph(&mut |_| ())?;
         Ok(done)
+    }
+
+    /// Removes what killed writers left half written, once it is older than `prune`, as `git prune` does.
+    fn sweep(&self, prune: Option<Duration>) {
+        let Some(prune) = prune else { return };
+        let pack = self.odb.pack_folder();
+        let objects = pack.parent().unwrap_or(&pack).to_path_buf();
+        for folder in [objects.join("info"), objects, pack] {
+            for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let since = file.metadata().and_then(|found| found.modified());
+                let is_old = since.is_ok_and(|since| since.elapsed().is_ok_and(|age| age >= prune));
+                if is_old && file.file_name().as_encoded_bytes().starts_with(b"tmp_") {
+                    let _ = fs::remove_file(file.path());
+                }
+            }
+        }
     }
 
     /// Our packs that may be replaced.
@@ -193,8 +210,14 @@ impl Git {
             }
             // The time before the mark: a mark that comes later is for what is written later.
             let found = Listed::new(pack.clone(), pack.path.clone());
-            if !pack.path.with_extension("keep").exists() {
-                listed.extend(found);
+            if pack.path.with_extension("keep").exists() {
+                continue;
+            }
+            match pack.index() {
+                Ok(_) => listed.extend(found),
+                // Git repacks beside us: its objects are in a pack that came after this list.
+                Err(_) if pack.is_gone() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(listed)
