@@ -51,6 +51,8 @@ fn history(format: Format) -> (TempDir, Git) {
     store
         .update(&[set("refs/heads/main", Expect::Missing, head.unwrap())])
         .unwrap();
+    // With it ends the thread that folds, which would make a pack beside git's.
+    drop(store);
     git(
         folder.path(),
         &[
@@ -63,7 +65,6 @@ fn history(format: Format) -> (TempDir, Git) {
             "-f",
         ],
     );
-    drop(store);
     let store = Git::open(folder.path()).unwrap();
     (folder, store)
 }
@@ -327,7 +328,7 @@ fn what_nothing_is_like_is_given_as_it_is_stored() {
 }
 
 #[test]
-fn a_changed_bit_of_a_pack_is_neither_given_nor_collected() {
+fn a_changed_byte_of_a_pack_is_neither_given_nor_collected() {
     let (from, store) = history(Format::GitSha1);
     let all = objects(from.path(), &["--all"]);
     drop(store);
@@ -338,7 +339,8 @@ fn a_changed_bit_of_a_pack_is_neither_given_nor_collected() {
     fs::remove_file(&path).unwrap();
     for at in (12..sound.len()).step_by(sound.len() / 25) {
         let mut changed = sound.clone();
-        changed[at] ^= 0x04;
+        // All its bits: single ones may pad the end of a stream and mean nothing.
+        changed[at] ^= 0xff;
         fs::write(&path, &changed).unwrap();
         let store = Git::open(from.path()).unwrap();
         let mut pack = Vec::new();
