@@ -110,15 +110,8 @@ struct Stored {
     base: Base,
     /// The object that it is a delta for.
     on: Option<Id>,
-    size: u64,
-}
-
-impl Stored {
     /// Whether it lies as it was written in a commit, not compressed, and another may be like it.
-    fn is_new(&self) -> bool {
-        matches!(self.base, Base::Whole(kind) if Alike::may_be(kind, self.size))
-            && self.end - self.offset > self.size
-    }
+    is_new: bool,
 }
 
 impl<W: Write> Giving<'_, W> {
@@ -150,7 +143,7 @@ impl<W: Write> Giving<'_, W> {
     }
 
     fn write(&mut self, id: &Id, stored: Option<Stored>) -> Result<(), PackError> {
-        let copied = match stored.filter(|stored| !stored.is_new()) {
+        let copied = match stored.filter(|stored| !stored.is_new) {
             Some(stored) => self.copy(id, &stored)?,
             None => None,
         };
@@ -167,26 +160,25 @@ impl<W: Write> Giving<'_, W> {
         let Some((kind, data)) = self.odb.read(id)? else {
             return Err(PackError::Missing { id: *id });
         };
-        let marks = self.alike.marks(kind, &data);
-        let found = marks
-            .as_ref()
-            .and_then(|marks| self.alike.find(kind, &data, marks));
-        let written = match &found {
+        let Giving {
+            alike,
+            writer,
+            deltas,
+            by_offset,
+            ..
+        } = self;
+        let written = alike.tell(*id, kind, &data, |found| match found {
             Some(found) => {
-                let base = match self.by_offset {
+                let base = match by_offset {
                     true => Base::Offset(found.offset),
                     false => Base::Id(found.base),
                 };
-                self.deltas += 1;
-                self.writer.delta(*id, base, &found.delta)
+                *deltas += 1;
+                writer.delta(*id, base, &found.delta)
             }
-            None => self.writer.whole(*id, kind, &data),
-        };
-        let offset = written.map_err(PackError::Write)?;
-        let depth = found.map_or(0, |found| found.depth);
-        if let Some(marks) = marks {
-            self.alike.note(kind, *id, &data, marks, (offset, depth));
-        }
+            None => writer.whole(*id, kind, &data),
+        });
+        let (offset, depth) = written.map_err(PackError::Write)?;
         Ok(State::Written { offset, depth })
     }
 
@@ -234,7 +226,7 @@ impl<W: Write> Giving<'_, W> {
             let Some(end) = reverse.end(offset) else {
                 continue;
             };
-            let Ok(Header { base, size, .. }) = pack.header(offset, end) else {
+            let Ok((Header { base, size, .. }, is_plain)) = pack.header(offset, end) else {
                 continue;
             };
             let on = match base {
@@ -252,7 +244,7 @@ impl<W: Write> Giving<'_, W> {
                 end,
                 base,
                 on,
-                size,
+                is_new: is_plain && matches!(base, Base::Whole(kind) if Alike::may_be(kind, size)),
             }));
         }
         Ok(None)

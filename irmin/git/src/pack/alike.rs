@@ -27,7 +27,7 @@ pub(crate) struct Alike {
 
 /// Numbers of which two versions of one directory or text very likely share one: the least and the
 /// greatest among the hashes of its pieces, hashed in several ways.
-pub(crate) struct Marks(Vec<u64>);
+struct Marks(Vec<u64>);
 
 /// Each way has a factor.
 const WAYS: [u64; 3] = [1, 0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
@@ -46,7 +46,7 @@ pub(crate) struct Found {
     /// Where that one begins.
     pub(crate) offset: u64,
     /// How many deltas lead to the object.
-    pub(crate) depth: u16,
+    depth: u16,
     pub(crate) delta: Vec<u8>,
 }
 
@@ -66,8 +66,27 @@ impl Alike {
             && (SHORTEST as u64..=LONGEST as u64).contains(&size)
     }
 
+    /// Has an object written: as a delta for one that was written before, if there is one like it, or
+    /// whole. Gives where it begins, as `write` says, and how many deltas lead to it; others may be told by
+    /// it from now on.
+    pub(crate) fn tell<E>(
+        &mut self,
+        id: Id,
+        kind: Kind,
+        data: &Bytes,
+        write: impl FnOnce(Option<&Found>) -> Result<u64, E>,
+    ) -> Result<(u64, u16), E> {
+        let Some(marks) = self.marks(kind, data) else {
+            return Ok((write(None)?, 0));
+        };
+        let found = self.find(kind, data, &marks);
+        let place = (write(found.as_ref())?, found.map_or(0, |found| found.depth));
+        self.note(kind, id, data, marks, place);
+        Ok(place)
+    }
+
     /// `None` for what is best told whole.
-    pub(crate) fn marks(&self, kind: Kind, data: &[u8]) -> Option<Marks> {
+    fn marks(&self, kind: Kind, data: &[u8]) -> Option<Marks> {
         if !Alike::may_be(kind, data.len() as u64) {
             return None;
         }
@@ -90,7 +109,7 @@ impl Alike {
     }
 
     /// The shortest delta for an object of these marks, if it is less than half as long.
-    pub(crate) fn find(&self, kind: Kind, data: &[u8], marks: &Marks) -> Option<Found> {
+    fn find(&self, kind: Kind, data: &[u8], marks: &Marks) -> Option<Found> {
         let mut best: Option<Found> = None;
         for mark in &marks.0 {
             let key = (kind, *mark);
@@ -116,7 +135,7 @@ impl Alike {
     }
 
     /// Others may be deltas for this object from now on, which begins at `offset` behind so many deltas.
-    pub(crate) fn note(
+    fn note(
         &mut self,
         kind: Kind,
         id: Id,

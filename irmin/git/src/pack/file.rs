@@ -153,15 +153,19 @@ impl Pack {
         Ok(self.file()?.1 - self.format.id_len() as u64)
     }
 
-    /// What the entry at `offset` is, which ends at `end`, as it says.
-    pub(crate) fn header(&self, offset: u64, end: u64) -> Result<Header> {
+    /// What the entry at `offset` is, which ends at `end`, as it says; and whether it is plain.
+    pub(crate) fn header(&self, offset: u64, end: u64) -> Result<(Header, bool)> {
         let (file, _) = self.file()?;
         let mut first = [0; 64];
         let most = first.len().min(end.saturating_sub(offset) as usize);
         let read = file.read_exact_at(&mut first[..most], offset);
         read.map_err(io("read", &self.path))?;
         match Header::parse(&first[..most], offset, self.format) {
-            Parsed::Header(header) => Ok(header),
+            Parsed::Header(header) => {
+                let length = end.saturating_sub(offset + header.length as u64);
+                let is_plain = is_plain(&header, &first[header.length..most], length);
+                Ok((header, is_plain))
+            }
             _ => Err(corrupt(
                 &self.path,
                 format_args!("at {offset}: its header is broken"),
@@ -184,9 +188,7 @@ impl Pack {
             return Ok(None);
         };
         bytes.drain(..header.length);
-        if bytes.len() as u64 > header.size && header.size > WORTH && bytes.starts_with(&STORED) {
-            // It was stored as it is, to be compressed when it is worth it: now. Another stream that is
-            // longer than what is in it was tried before.
+        if is_plain(&header, &bytes, bytes.len() as u64) {
             let inflated = Inflate::new(&bytes[..]).rest(header.size as usize);
             let Ok(data) = inflated else { return Ok(None) };
             bytes.clear();
@@ -233,6 +235,12 @@ impl Pack {
             let _ = std::fs::remove_file(path.with_extension(extension));
         }
     }
+}
+
+/// Whether an entry with a stream of this beginning and length was stored as it is, to be compressed when
+/// it is worth it. Another stream that is longer than what is in it was compressed in vain.
+fn is_plain(header: &Header, stream: &[u8], length: u64) -> bool {
+    length > header.size && header.size > WORTH && stream.starts_with(&STORED)
 }
 
 /// Reads the entry that begins where `range` does and ends in it, refusing one of more than `largest`
@@ -381,6 +389,7 @@ mod tests {
             let offset = writer.whole(object.id, Kind::Blob, data).unwrap();
             let pack = writer.finish().unwrap().place(false).unwrap().pack;
             let end = pack.end().unwrap();
+            assert_eq!(pack.header(offset, end).unwrap().1, !is_copied);
             let (size, stream) = pack.stream(&object.id, offset..end).unwrap().unwrap();
             assert_eq!(size as usize, data.len());
             assert_eq!(Inflate::new(&stream[..]).rest(data.len()).unwrap(), data);

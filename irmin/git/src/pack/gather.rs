@@ -21,18 +21,12 @@ impl Gather {
     }
 
     pub(crate) fn push(&mut self, id: Id, kind: Kind, data: &Bytes) -> Result<()> {
-        let Some(marks) = self.alike.marks(kind, data) else {
-            return self.writer.whole(id, kind, data).map(drop);
-        };
-        let place = match self.alike.find(kind, data, &marks) {
-            Some(found) => {
-                let offset = self.writer.delta(id, found.offset, &found.delta)?;
-                (offset, found.depth)
-            }
-            None => (self.writer.whole(id, kind, data)?, 0),
-        };
-        self.alike.note(kind, id, data, marks, place);
-        Ok(())
+        let Gather { writer, alike } = self;
+        let written = alike.tell(id, kind, data, |found| match found {
+            Some(found) => writer.delta(id, found.offset, &found.delta),
+            None => writer.whole(id, kind, data),
+        });
+        written.map(drop)
     }
 
     pub(crate) fn into_writer(self) -> Writer {
