@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use super::receive::{commands, keep_out, refuse, report};
+use super::receive::{Asked, commands, keep_out, refuse, report};
 use super::upload::Lines;
 use super::{Host, Out, ServerError, tell};
 use crate::pktline::Writer;
@@ -42,13 +42,22 @@ pub fn decline(
 ) -> Result<(), ServerError> {
     let mut out = Writer::new(out);
     let mut lines = Lines::new(input);
-    let declined = commands(host, &mut lines, false).and_then(|mut asked| {
-        asked.moves.iter_mut().for_each(|one| refuse(one, &why));
-        // So that the client hears the report.
-        io::copy(lines.rest(), &mut io::sink())?;
-        report(&Ok(()), &asked, &mut out)
-    });
+    let declined = commands(host, &mut lines, false)
+        .and_then(|asked| turn_down(asked, &why, &mut lines, &mut out));
     tell(declined, &mut out)
+}
+
+/// Refuses all that is not refused yet, and says so.
+fn turn_down(
+    mut asked: Asked,
+    why: &str,
+    lines: &mut Lines<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), ServerError> {
+    asked.moves.iter_mut().for_each(|one| refuse(one, why));
+    // So that the client hears the report.
+    io::copy(lines.rest(), &mut io::sink())?;
+    report(&Ok(()), &asked, out)
 }
 
 fn passed(
@@ -63,12 +72,8 @@ fn passed(
     }
     keep_out(host, &mut asked.moves);
     if asked.moves.iter().any(|one| one.name.is_err()) {
-        // So that the client hears the report.
-        io::copy(lines.rest(), &mut io::sink())?;
-        for one in &mut asked.moves {
-            refuse(one, "not tried, because another name may not be moved");
-        }
-        return report(&Ok(()), &asked, out);
+        let why = "not tried, because another name may not be moved";
+        return turn_down(asked, why, lines, out);
     }
     program
         .stdin(Stdio::piped())
@@ -92,9 +97,8 @@ fn passed(
     }
     out.flush()?;
     match running.0.wait()?.code() {
-        Some(0) => Ok(()),
-        // What it reports it also exits with: the client has it.
-        Some(1) => Ok(()),
+        // 1 is for what it has reported: the client has it.
+        Some(0 | 1) => Ok(()),
         _ => Err(ServerError::Request {
             what: "what takes pushes here gave up; its server's log may say why".into(),
         }),

@@ -138,6 +138,7 @@ impl Program {
                 match self.calls.of(service) {
                     Some(call) => {
                         command = Command::new("sh");
+                        forget_ours(&mut command);
                         command.arg("-c").arg(format!("{call} \"$@\"")).arg(call);
                     }
                     None => {
@@ -147,7 +148,6 @@ impl Program {
                     }
                 }
                 command.arg(path);
-                forget_ours(&mut command);
                 command
             }
             Kind::Ssh {
