@@ -48,7 +48,7 @@ impl FetchHead {
                     Merged::Name(meant) => name.is_some_and(|name| name.as_str() == meant),
                     Merged::Nothing => false,
                 };
-            let is_merged = is_meant && place.repo.resolve(&id).is_ok();
+            let is_merged = is_meant && place.repo.peel(&one.id).is_ok();
             let mark = if is_merged { "" } else { "not-for-merge" };
             let what = what(name.map_or(&id, |name| name.as_str()));
             lines[usize::from(!is_merged)] += &format!("{id}\t{mark}\t{what}{url}\n");

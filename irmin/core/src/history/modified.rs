@@ -16,7 +16,7 @@ struct Search<'a> {
     keys: Vec<Option<PathKey>>,
     /// What stands at each path, at every commit that the walk comes to for it.
     entries: Vec<Option<Entry>>,
-    /// The directories that paths are in, and the name of each path in its own.
+    /// The directories that paths are in.
     dirs: Vec<Path>,
     found: Vec<Option<Commit>>,
     open: BinaryHeap<(i64, Key)>,
